@@ -1,0 +1,207 @@
+// config.json -> ModelConfig. Two layouts are read: that of transformers 5 (rope_parameters, dtype, layer_types,
+// num_local_experts) and the older one of nearly all published checkpoints (rope_theta, rope_scaling, num_experts).
+// What the learner and the graph would not compute exactly is refused by name, never ignored.
+using System.Text.Json;
+
+namespace Sapo.Core.Models;
+
+/// <summary>Reads config.json and generation_config.json of a Hugging Face folder.</summary>
+public static class ModelConfigReader
+{
+    private static readonly Dictionary<string, string> Architectures = new(StringComparer.Ordinal)
+    {
+        ["qwen2"] = "Qwen2ForCausalLM",
+        ["qwen3"] = "Qwen3ForCausalLM",
+        ["qwen3_moe"] = "Qwen3MoeForCausalLM",
+        ["llama"] = "LlamaForCausalLM",
+        ["mistral"] = "MistralForCausalLM",
+    };
+
+    /// <summary>Reads a folder's configuration.</summary>
+    /// <exception cref="UserErrorException">A file is missing or broken, or the model is of a kind that is not supported.</exception>
+    public static ModelConfig Read(string folder)
+    {
+        var path = Path.Combine(folder, "config.json");
+        if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "the config.json of a Hugging Face model folder", "Check the model's path");
+        return Parse(File.ReadAllBytes(path), path, EndTokens(Path.Combine(folder, "generation_config.json")));
+    }
+
+    /// <summary>Reads one configuration from its bytes.</summary>
+    /// <param name="json">The content of config.json.</param>
+    /// <param name="path">Named in errors.</param>
+    /// <param name="generationEndTokens">The end-of-sequence ids of generation_config.json; they join those of config.json.</param>
+    public static ModelConfig Parse(ReadOnlyMemory<byte> json, string path, IReadOnlyList<int>? generationEndTokens = null)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(json);
+            return Read(new Fields(document.RootElement, path), generationEndTokens ?? []);
+        }
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException)
+        {
+            throw new UserErrorException($"{path} cannot be read: {broken.Message}", "the JSON object that a Hugging Face model is saved with", "Copy or download it again", broken);
+        }
+    }
+
+    private static ModelConfig Read(Fields fields, IReadOnlyList<int> generationEndTokens)
+    {
+        var type = CheckSupported(fields);
+        var heads = fields.Positive("num_attention_heads");
+        var hidden = fields.Positive("hidden_size");
+        var layers = fields.Positive("num_hidden_layers");
+        var attentionBias = fields.Bool("attention_bias");
+        var config = new ModelConfig
+        {
+            ModelType = type,
+            VocabSize = fields.Positive("vocab_size"),
+            HiddenSize = hidden,
+            LayerCount = layers,
+            HeadCount = heads,
+            KeyValueHeadCount = fields.Int("num_key_value_heads") ?? heads,
+            HeadSize = fields.Int("head_dim") ?? (type == "qwen3" ? 128 : hidden / heads),
+            IntermediateSize = fields.Positive("intermediate_size"),
+            MaxPositions = fields.Int("max_position_embeddings") ?? 2048,
+            RmsNormEpsilon = fields.Double("rms_norm_eps") ?? 1e-6,
+            RopeTheta = fields.Double("rope_theta") ?? fields.Object("rope_parameters")?.Double("rope_theta") ?? 10000,
+            RopeScaling = Scaling(fields),
+            TieWordEmbeddings = fields.Bool("tie_word_embeddings"),
+            QueryKeyValueBias = type == "qwen2" || attentionBias,
+            OutputBias = type != "qwen2" && attentionBias,
+            MlpBias = type == "llama" && fields.Bool("mlp_bias"),
+            QueryKeyNorm = type is "qwen3" or "qwen3_moe",
+            SlidingWindows = Windows(fields, type, layers),
+            Mixture = type == "qwen3_moe" ? ReadMixture(fields, layers) : null,
+            BeginTokenId = fields.Int("bos_token_id"),
+            EndTokenIds = [.. fields.Ints("eos_token_id").Union(generationEndTokens)],
+            PadTokenId = fields.Int("pad_token_id"),
+        };
+        CheckConsistent(config, fields);
+        return config;
+    }
+
+    private static string CheckSupported(Fields fields)
+    {
+        var type = fields.String("model_type");
+        var architecture = fields.Strings("architectures").FirstOrDefault();
+        if (type is null || !Architectures.TryGetValue(type, out var expected) || (architecture is not null && !string.Equals(architecture, expected, StringComparison.Ordinal)))
+            throw fields.Error($"model_type {type ?? "(none)"} with architecture {architecture ?? "(none)"} is not supported", "one of " + string.Join(", ", Architectures.Select(pair => $"{pair.Key} ({pair.Value})")), "Use a model of one of these families");
+        if (fields.Object("quantization_config") is { } quantization)
+            throw fields.Error($"quantization_config says the weights are quantized ({quantization.String("quant_method") ?? "unknown method"})", "weights stored as F32, F16 or BF16", "Use the checkpoint that was not quantized");
+        if (fields.String("hidden_act") is { } activation && activation != "silu")
+            throw fields.Error($"hidden_act is {activation}", "silu", "This activation is not supported");
+        if (fields.Double("attention_dropout") is { } dropout && dropout != 0)
+            throw fields.Error($"attention_dropout is {dropout}", "0", "Dropout is not supported: set it to 0 to train without it");
+        if ((fields.Double("partial_rotary_factor") ?? fields.Object("rope_parameters")?.Double("partial_rotary_factor") ?? 1) != 1)
+            throw fields.Error("partial_rotary_factor is not 1", "rotary embedding over the whole head", "This is not supported");
+        return type;
+    }
+
+    private static RopeScaling Scaling(Fields fields)
+    {
+        if ((fields.Object("rope_parameters") ?? fields.Object("rope_scaling")) is not { } scaling) return new RopeScaling.None();
+        var kind = scaling.String("rope_type") ?? scaling.String("type") ?? "default";
+        return kind switch
+        {
+            "default" => new RopeScaling.None(),
+            "linear" => new RopeScaling.Linear(scaling.PositiveDouble("factor")),
+            "llama3" => new RopeScaling.Llama3(
+                scaling.PositiveDouble("factor"), scaling.PositiveDouble("low_freq_factor"), scaling.PositiveDouble("high_freq_factor"), scaling.Positive("original_max_position_embeddings")),
+            _ => throw fields.Error($"rotary scaling of type {kind} is not supported", "default, linear or llama3", "Use a model without it"),
+        };
+    }
+
+    private static int?[] Windows(Fields fields, string type, int layers)
+    {
+        var window = fields.Int("sliding_window");
+        var used = window is not null && (type == "mistral" || (type != "llama" && fields.Bool("use_sliding_window")));
+        if (!used) return new int?[layers];
+        if (window <= 0) throw fields.Error($"sliding_window is {window}", "a positive number or null", "Correct config.json");
+        var kinds = fields.Strings("layer_types").ToArray();
+        if (kinds.Length > 0)
+        {
+            if (kinds.Length != layers) throw fields.Error($"layer_types has {kinds.Length} entries", $"{layers}, one per layer", "Correct config.json");
+            return [.. kinds.Select(kind => kind switch
+            {
+                "sliding_attention" => window,
+                "full_attention" => null,
+                _ => throw fields.Error($"layer_types holds {kind}", "full_attention or sliding_attention", "This attention is not supported"),
+            })];
+        }
+        var first = type == "mistral" ? 0 : fields.Int("max_window_layers") ?? 28;
+        return [.. Enumerable.Range(0, layers).Select(layer => layer >= first ? window : null)];
+    }
+
+    private static MixtureConfig ReadMixture(Fields fields, int layers)
+    {
+        var experts = fields.Int("num_experts") ?? fields.Positive("num_local_experts");
+        var chosen = fields.Positive("num_experts_per_tok");
+        if (chosen > experts) throw fields.Error($"num_experts_per_tok is {chosen}", $"at most the {experts} experts", "Correct config.json");
+        var dense = fields.Ints("mlp_only_layers").ToHashSet();
+        var step = fields.Int("decoder_sparse_step") ?? 1;
+        if (step < 1) throw fields.Error($"decoder_sparse_step is {step}", "at least 1", "Correct config.json");
+        return new MixtureConfig(
+            experts, chosen, fields.Positive("moe_intermediate_size"), fields.Bool("norm_topk_prob"),
+            [.. Enumerable.Range(0, layers).Select(layer => !dense.Contains(layer) && (layer + 1) % step == 0)],
+            fields.Double("router_aux_loss_coef") ?? 0.001);
+    }
+
+    private static void CheckConsistent(ModelConfig config, Fields fields)
+    {
+        if (config.KeyValueHeadCount < 1 || config.HeadCount % config.KeyValueHeadCount != 0)
+            throw fields.Error($"num_attention_heads {config.HeadCount} is no multiple of num_key_value_heads {config.KeyValueHeadCount}", null, "Use the config.json saved with these weights");
+        if (config.HeadSize < 2 || config.HeadSize % 2 != 0)
+            throw fields.Error($"head_dim is {config.HeadSize}", "a positive even number (rotary embedding turns pairs)", "Use the config.json saved with these weights");
+        if (config.MaxPositions < 1) throw fields.Error($"max_position_embeddings is {config.MaxPositions}", "at least 1", "Correct config.json");
+    }
+
+    private static int[] EndTokens(string path)
+    {
+        if (!File.Exists(path)) return [];
+        try
+        {
+            using var document = JsonDocument.Parse(File.ReadAllBytes(path));
+            return [.. new Fields(document.RootElement, path).Ints("eos_token_id")];
+        }
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException)
+        {
+            throw new UserErrorException($"{path} cannot be read: {broken.Message}", "a JSON object", "Copy or download it again", broken);
+        }
+    }
+
+    /// <summary>The members of one JSON object, typed; null and absent are the same.</summary>
+    private sealed record Fields(JsonElement Element, string Path)
+    {
+        public UserErrorException Error(string found, string? expected, string remedy) => new($"{Path}: {found}", expected, remedy);
+
+        public Fields? Object(string name) => Find(name) is { ValueKind: JsonValueKind.Object } value ? this with { Element = value } : null;
+
+        public string? String(string name) => Find(name)?.GetString();
+
+        public bool Bool(string name) => Find(name)?.GetBoolean() ?? false;
+
+        public int? Int(string name) => Find(name)?.GetInt32();
+
+        public double? Double(string name) => Find(name)?.GetDouble();
+
+        public int Positive(string name) => Int(name) is not { } value
+            ? throw Error($"{name} is missing", "a positive number", "Use the config.json saved with these weights")
+            : value > 0 ? value : throw Error($"{name} is {value}", "a positive number", "Use the config.json saved with these weights");
+
+        public double PositiveDouble(string name) => Double(name) is > 0 and var value
+            ? value
+            : throw Error($"{name} is missing or not positive", "a positive number", "Use the config.json saved with these weights");
+
+        public IEnumerable<string> Strings(string name) =>
+            Find(name) is { } value ? value.EnumerateArray().Select(item => item.GetString() ?? "") : [];
+
+        public IEnumerable<int> Ints(string name) => Find(name) switch
+        {
+            null => [],
+            { ValueKind: JsonValueKind.Array } value => value.EnumerateArray().Select(item => item.GetInt32()),
+            { } value => [value.GetInt32()],
+        };
+
+        private JsonElement? Find(string name) =>
+            Element.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
+    }
+}

@@ -1,0 +1,76 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Sapo.Core;
+
+/// <summary>One file of a published folder.</summary>
+/// <param name="Name">Name within the folder, without a path.</param>
+/// <param name="Bytes">Size.</param>
+/// <param name="Sha256">Lower-case hexadecimal SHA-256 of its content.</param>
+public sealed record PublishedFile(string Name, long Bytes, string Sha256);
+
+/// <summary>The content of manifest.json: what a published folder holds and how an engine can tell that it runs it rightly.</summary>
+public sealed record PolicyManifest
+{
+    /// <summary>The file's name. A folder without it is not a published policy; it is written last, atomically.</summary>
+    public const string FileName = "manifest.json";
+
+    /// <summary>Layout of this file; 1.</summary>
+    public required int FormatVersion { get; init; }
+
+    /// <summary>The policy version.</summary>
+    public required long Version { get; init; }
+
+    /// <summary>Every file of the folder but the manifest.</summary>
+    public required IReadOnlyList<PublishedFile> Files { get; init; }
+
+    /// <summary>Sequences with the learner's log-probs; empty when the folder was imported and no learner has seen it.</summary>
+    public required IReadOnlyList<ProbeSequence> Probe { get; init; }
+}
+
+/// <summary>A published policy: a folder that is at once a Hugging Face checkpoint, an ONNX Runtime model and a GenAI model.</summary>
+/// <param name="Folder">Full path.</param>
+/// <param name="Manifest">What manifest.json says.</param>
+public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
+{
+    /// <summary>The weights, as safetensors. The only file that is new with every version.</summary>
+    public const string WeightsFile = "model.safetensors";
+
+    /// <summary>The decode graph with the sampling head, for the direct ONNX Runtime session. Its initializers point into <see cref="WeightsFile"/>.</summary>
+    public const string DecodeGraphFile = "decode.onnx";
+
+    /// <summary>The version.</summary>
+    public PolicyVersion Version => new(Manifest.Version);
+
+    /// <summary>Opens a folder: the manifest must be there, and every file must have the size it says.</summary>
+    /// <exception cref="UserErrorException">No manifest, an unreadable one, or a file that differs from it.</exception>
+    public static PublishedPolicy Open(string folder)
+    {
+        var path = Path.Combine(folder, PolicyManifest.FileName);
+        if (!File.Exists(path))
+            throw new UserErrorException($"{folder} has no {PolicyManifest.FileName}", "a published policy", "Publish or import the model first, or name another folder");
+        PolicyManifest manifest;
+        try
+        {
+            manifest = JsonSerializer.Deserialize(File.ReadAllBytes(path), ManifestJson.Default.PolicyManifest)
+                ?? throw new JsonException("the file holds null");
+        }
+        catch (JsonException broken)
+        {
+            throw new UserErrorException($"{path} cannot be read: {broken.Message}", "a manifest as the publisher writes it", "Publish the policy again", broken);
+        }
+        foreach (var file in manifest.Files)
+        {
+            var info = new FileInfo(Path.Combine(folder, file.Name));
+            if (!info.Exists || info.Length != file.Bytes)
+                throw new UserErrorException(
+                    $"{info.FullName} {(info.Exists ? $"has {info.Length:N0} bytes" : "is missing")}", $"{file.Bytes:N0} bytes as {PolicyManifest.FileName} says", "Publish the policy again");
+        }
+        return new PublishedPolicy(Path.GetFullPath(folder), manifest);
+    }
+}
+
+/// <summary>Reads and writes manifest.json.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
+[JsonSerializable(typeof(PolicyManifest))]
+public sealed partial class ManifestJson : JsonSerializerContext;

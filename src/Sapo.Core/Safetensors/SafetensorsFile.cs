@@ -1,0 +1,160 @@
+// A safetensors file, mapped into memory: 8 bytes with the header's length, a JSON header (name -> dtype, shape,
+// data_offsets), then the data without gaps. Nothing is copied: a tensor's bytes are a view of the mapping, which is
+// what the engine hands to ONNX Runtime and what the learner copies its parameters from.
+// A file from a stranger may be hostile, so everything is checked before anything is used: lengths, ranges, overlaps,
+// gaps, duplicate names, shapes that do not fit their ranges.
+using System.Buffers.Binary;
+using System.IO.MemoryMappedFiles;
+using System.Text.Json;
+
+namespace Sapo.Core.Safetensors;
+
+/// <summary>Where one tensor lies in a safetensors file.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Type">Element type.</param>
+/// <param name="Shape">Dimensions, outermost first.</param>
+/// <param name="FileOffset">First byte, from the beginning of the file.</param>
+/// <param name="Bytes">Length.</param>
+public sealed record SafetensorsEntry(string Name, WeightType Type, long[] Shape, long FileOffset, long Bytes);
+
+/// <summary>One open safetensors file. Views of its data are valid until it is disposed.</summary>
+public sealed unsafe class SafetensorsFile : IDisposable
+{
+    private const int MaxHeaderBytes = 100_000_000; // the format's own limit
+
+    private readonly MemoryMappedFile _mapping;
+    private readonly MemoryMappedViewAccessor _view;
+    private readonly Dictionary<string, SafetensorsEntry> _byName;
+    private byte* _start;
+
+    private SafetensorsFile(string path, MemoryMappedFile mapping, MemoryMappedViewAccessor view, byte* start, List<SafetensorsEntry> entries)
+    {
+        (Path, _mapping, _view, Entries) = (path, mapping, view, entries);
+        _start = start;
+        _byName = entries.ToDictionary(entry => entry.Name, StringComparer.Ordinal);
+    }
+
+    /// <summary>The file's path.</summary>
+    public string Path { get; }
+
+    /// <summary>All tensors, in the order of their data.</summary>
+    public IReadOnlyList<SafetensorsEntry> Entries { get; }
+
+    /// <summary>The entry of a name, or null.</summary>
+    public SafetensorsEntry? Find(string name) => _byName.GetValueOrDefault(name);
+
+    /// <summary>The address of a tensor's first byte, valid until this file is disposed.</summary>
+    public nint AddressOf(SafetensorsEntry entry)
+    {
+        ObjectDisposedException.ThrowIf(_start is null, this);
+        return (nint)(_start + entry.FileOffset);
+    }
+
+    /// <summary>A tensor's bytes as a view of the mapping, valid until this file is disposed. At most 2 GiB.</summary>
+    public ReadOnlySpan<byte> Read(SafetensorsEntry entry) => new((void*)AddressOf(entry), checked((int)entry.Bytes));
+
+    /// <summary>Opens and checks a file.</summary>
+    /// <exception cref="UserErrorException">The file is missing, truncated or not a safetensors file; the message names it and what is wrong.</exception>
+    public static SafetensorsFile Open(string path)
+    {
+        if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a safetensors file", "Check the path");
+        var length = new FileInfo(path).Length;
+        if (length < 10) throw Broken(path, $"it has {length} bytes, too few for a header");
+        var mapping = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        MemoryMappedViewAccessor? view = null;
+        byte* start = null;
+        try
+        {
+            view = mapping.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+            view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+            return new SafetensorsFile(path, mapping, view, start, ReadHeader(path, start, length));
+        }
+        catch
+        {
+            if (start is not null) view!.SafeMemoryMappedViewHandle.ReleasePointer();
+            view?.Dispose();
+            mapping.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Bytes per element.</summary>
+    public static int ElementSize(WeightType type) => type switch
+    {
+        WeightType.F64 or WeightType.I64 => 8,
+        WeightType.F32 or WeightType.I32 => 4,
+        WeightType.F16 or WeightType.BF16 => 2,
+        _ => 1,
+    };
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        if (_start is null) return;
+        _start = null;
+        _view.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view.Dispose();
+        _mapping.Dispose();
+    }
+
+    private static List<SafetensorsEntry> ReadHeader(string path, byte* start, long fileLength)
+    {
+        var headerLength = BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(start, 8));
+        if (headerLength > MaxHeaderBytes || (long)headerLength > fileLength - 8)
+            throw Broken(path, $"its header claims {headerLength:N0} bytes, the file has {fileLength:N0}");
+        var dataStart = 8 + (long)headerLength;
+        var entries = new List<SafetensorsEntry>();
+        try
+        {
+            ParseHeader(path, new ReadOnlySpan<byte>(start + 8, (int)headerLength), dataStart, entries);
+        }
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException or OverflowException)
+        {
+            throw Broken(path, $"its header is not the JSON of the format ({broken.Message})", broken);
+        }
+        CheckRanges(path, entries, dataStart, fileLength);
+        return entries;
+    }
+
+    private static void ParseHeader(string path, ReadOnlySpan<byte> json, long dataStart, List<SafetensorsEntry> entries)
+    {
+        var reader = new Utf8JsonReader(json);
+        using var document = JsonDocument.ParseValue(ref reader);
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var property in document.RootElement.EnumerateObject())
+        {
+            if (property.NameEquals("__metadata__")) continue;
+            if (!names.Add(property.Name)) throw Broken(path, $"tensor {property.Name} occurs twice (duplicate name)");
+            var typeName = property.Value.GetProperty("dtype").GetString();
+            if (!Enum.TryParse<WeightType>(typeName, out var type) || !Enum.IsDefined(type) || !string.Equals(type.ToString(), typeName, StringComparison.Ordinal))
+                throw Broken(path, $"tensor {property.Name} has dtype {typeName}, which is not supported");
+            long[] shape = [.. property.Value.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64())];
+            var offsets = property.Value.GetProperty("data_offsets");
+            var (from, to) = (offsets[0].GetInt64(), offsets[1].GetInt64());
+            if (offsets.GetArrayLength() != 2 || shape.Any(size => size < 0) || from < 0 || to < from)
+                throw Broken(path, $"tensor {property.Name} has shape [{string.Join(", ", shape)}] and data_offsets [{from}, {to}]");
+            var expected = checked(shape.Aggregate(1L, (product, size) => checked(product * size)) * ElementSize(type));
+            if (expected != to - from)
+                throw Broken(path, $"tensor {property.Name} is {typeName} [{string.Join(", ", shape)}] = {expected:N0} bytes, but its data_offsets span {to - from:N0} bytes");
+            entries.Add(new SafetensorsEntry(property.Name, type, shape, checked(dataStart + from), to - from));
+        }
+    }
+
+    private static void CheckRanges(string path, List<SafetensorsEntry> entries, long dataStart, long fileLength)
+    {
+        entries.Sort((a, b) => (a.FileOffset, a.Bytes).CompareTo((b.FileOffset, b.Bytes)));
+        var position = dataStart;
+        foreach (var entry in entries)
+        {
+            if (entry.FileOffset + entry.Bytes > fileLength)
+                throw Broken(path, $"tensor {entry.Name} ends at byte {entry.FileOffset + entry.Bytes:N0}, outside the file of {fileLength:N0} bytes: it is truncated");
+            if (entry.FileOffset < position) throw Broken(path, $"tensor {entry.Name} overlaps the one before it");
+            if (entry.FileOffset > position) throw Broken(path, $"there is a gap of {entry.FileOffset - position:N0} bytes before tensor {entry.Name}");
+            position = entry.FileOffset + entry.Bytes;
+        }
+        if (position != fileLength) throw Broken(path, $"{fileLength - position:N0} bytes follow the last tensor");
+    }
+
+    private static UserErrorException Broken(string path, string what, Exception? inner = null) =>
+        new($"{path} is not a sound safetensors file: {what}", null, "Copy or download it again", inner);
+}
