@@ -1,0 +1,89 @@
+// The whole run file as one immutable record. RunOptionsReader reads it from JSON, checks it once and writes it back with
+// every default spelled out; nothing else in the program looks at the file. Its sections are in RunOptionsSections.cs.
+namespace Sapo.Core.Options;
+
+/// <summary>Everything that decides a run: one JSON file under <c>runs/</c>.</summary>
+public sealed record RunOptions
+{
+    /// <summary>The run's name; also the folder <c>runs/out/&lt;name&gt;</c> unless another is given. Letters, digits, dots, hyphens and underscores.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>The seed of initial weights, data order and sampling. Default 1.</summary>
+    public long Seed { get; init; } = 1;
+
+    /// <summary>Where the first policy comes from.</summary>
+    public required ModelOptions Model { get; init; }
+
+    /// <summary>What is asked, and how answers are judged.</summary>
+    public required TaskOptions Task { get; init; }
+
+    /// <summary>Supervised steps before reinforcement learning, on the task's worked examples; null (the default) starts from the model as it is.</summary>
+    public ColdStartOptions? ColdStart { get; init; }
+
+    /// <summary>What one step samples.</summary>
+    public RolloutOptions Rollout { get; init; } = new();
+
+    /// <summary>The rollout engine.</summary>
+    public EngineOptions Engine { get; init; } = new();
+
+    /// <summary>The learner.</summary>
+    public LearnerOptions Learner { get; init; } = new();
+
+    /// <summary>Policy steps: rollout batches trained on. At least 1.</summary>
+    public required int Steps { get; init; }
+
+    /// <summary>
+    /// Most versions that a trained group may lie behind the learner; 0 (the default) is synchronous training. With more,
+    /// rollouts run ahead while the learner works.
+    /// </summary>
+    public int MaxStaleness { get; init; }
+
+    /// <summary>A stage without progress for so long fails the run with its name. Default 600.</summary>
+    public double StallTimeoutSeconds { get; init; } = 600;
+
+    /// <summary>Held-out problems, asked before and after training.</summary>
+    public EvaluationOptions Evaluation { get; init; } = new();
+
+    /// <summary>What is kept so that an interrupted run can go on.</summary>
+    public CheckpointOptions Checkpoint { get; init; } = new();
+
+    /// <summary>What is written for people.</summary>
+    public LogOptions Log { get; init; } = new();
+
+    /// <summary>Checks every value and how they fit together, once, at the edge.</summary>
+    /// <exception cref="UserErrorException">A value is out of its range; the message names the member by its path.</exception>
+    public RunOptions Validated()
+    {
+        OptionCheck.That(Name.Length is > 0 and <= 100 && Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') && Name[0] != '.',
+            "name", $"\"{Name}\"", "1 to 100 letters, digits, dots, hyphens and underscores, not beginning with a dot");
+        OptionCheck.That(Steps >= 1, "steps", Steps, "at least 1");
+        OptionCheck.That(MaxStaleness is >= 0 and <= 1000, "maxStaleness", MaxStaleness, "0 to 1000");
+        OptionCheck.That(double.IsFinite(StallTimeoutSeconds) && StallTimeoutSeconds is > 0 and <= 86400 * 7, "stallTimeoutSeconds", StallTimeoutSeconds, "a positive number, at most a week");
+        Model.Validate();
+        Task.Validate();
+        ColdStart?.Validate();
+        Rollout.Validate();
+        Engine.Validated();
+        Learner.Validated();
+        Evaluation.Validate();
+        Checkpoint.Validate();
+        Log.Validate();
+        OptionCheck.That(Rollout.PromptsPerStep >= Learner.MiniBatches, "learner.miniBatches", Learner.MiniBatches,
+            $"at most rollout.promptsPerStep = {Rollout.PromptsPerStep}, since a mini-batch holds whole groups");
+        OptionCheck.That(Task is not JsonlTaskOptions || ColdStart is null, "coldStart", "given", "null with a jsonl task, which has no worked examples");
+        OptionCheck.That(Task is not JsonlTaskOptions { HeldOut: null } || Evaluation.Problems == 0, "evaluation.problems", Evaluation.Problems,
+            "0, because task.heldOut names no file of held-out problems");
+        OptionCheck.That(Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder", "model.create with the addition task, which brings its own tokens");
+        OptionCheck.That(Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create", "model.folder with a jsonl task, which needs a model with a tokenizer");
+        return this;
+    }
+}
+
+/// <summary>One check of one option.</summary>
+internal static class OptionCheck
+{
+    public static void That(bool holds, string path, object value, string expected)
+    {
+        if (!holds) throw new UserErrorException($"{path} is {value}", expected, "Correct the run file");
+    }
+}

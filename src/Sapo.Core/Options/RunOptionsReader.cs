@@ -1,0 +1,153 @@
+// A run file's JSON -> RunOptions. The file is walked beside the types' own metadata before it is deserialised, so that a
+// misspelt member is reported with its path and the nearest member there is; then values are checked once.
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+
+namespace Sapo.Core.Options;
+
+/// <summary>Reads, checks and writes run files.</summary>
+public static class RunOptionsReader
+{
+    /// <summary>Reads a run file. Comments and trailing commas are allowed; relative paths in it are relative to its folder.</summary>
+    /// <exception cref="UserErrorException">The file is missing, is not JSON, names an unknown member or holds a value that is not allowed.</exception>
+    public static RunOptions Read(string path)
+    {
+        if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a run file such as runs/quickstart.json", "Check the path");
+        var options = Parse(File.ReadAllBytes(path), path);
+        return WithFullPaths(options, Path.GetDirectoryName(Path.GetFullPath(path))!);
+    }
+
+    /// <summary>Reads a run file's content.</summary>
+    /// <param name="json">UTF-8.</param>
+    /// <param name="path">Named in errors.</param>
+    /// <exception cref="UserErrorException">See <see cref="Read"/>.</exception>
+    public static RunOptions Parse(ReadOnlySpan<byte> json, string path)
+    {
+        var content = json.ToArray();
+        if (content.AsSpan().StartsWith("\uFEFF"u8)) content = content[3..];
+        try
+        {
+            using (var document = JsonDocument.Parse(content, new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false }))
+                CheckMembers(document.RootElement, RunOptionsJson.Default.RunOptions, "", path);
+            var options = JsonSerializer.Deserialize(content, RunOptionsJson.Default.RunOptions)
+                ?? throw new UserErrorException($"{path} holds null", "an object", "Correct the run file");
+            return options.Validated();
+        }
+        catch (JsonException broken)
+        {
+            throw new UserErrorException($"{path}: {Describe(broken)}", null, "Correct the run file", broken);
+        }
+        catch (UserErrorException wrong) when (!wrong.Message.StartsWith(path, StringComparison.Ordinal))
+        {
+            throw new UserErrorException($"{path}: {wrong.Message.TrimEnd('.')}", null, "See docs/guide.md for every member and its default", wrong);
+        }
+    }
+
+    /// <summary>The options as a run file with every default spelled out, indented, ending with a line feed.</summary>
+    public static string Resolved(RunOptions options) => JsonSerializer.Serialize(options, RunOptionsJson.Default.RunOptions) + "\n";
+
+    /// <summary>The first member in which two runs differ, as <c>path: mine here, other there</c>; null if all are equal.</summary>
+    public static string? FirstDifference(RunOptions mine, RunOptions other)
+    {
+        using var left = JsonSerializer.SerializeToDocument(mine, RunOptionsJson.Default.RunOptions);
+        using var right = JsonSerializer.SerializeToDocument(other, RunOptionsJson.Default.RunOptions);
+        return Difference(left.RootElement, right.RootElement, "");
+    }
+
+    private static string? Difference(JsonElement left, JsonElement right, string path)
+    {
+        if (left.ValueKind != JsonValueKind.Object || right.ValueKind != JsonValueKind.Object)
+            return JsonElement.DeepEquals(left, right) ? null : $"{path} is {left.GetRawText()}, there {right.GetRawText()}";
+        foreach (var member in left.EnumerateObject())
+        {
+            var place = Join(path, member.Name);
+            if (!right.TryGetProperty(member.Name, out var other)) return $"{place} is {member.Value.GetRawText()}, there it is not given";
+            if (Difference(member.Value, other, place) is { } found) return found;
+        }
+        return right.EnumerateObject().Select(member => member.Name).FirstOrDefault(name => !left.TryGetProperty(name, out _)) is { } more
+            ? $"{Join(path, more)} is not given, there it is"
+            : null;
+    }
+
+    private static RunOptions WithFullPaths(RunOptions options, string folder)
+    {
+        string Full(string path) => Path.GetFullPath(path, folder);
+        return options with
+        {
+            Model = options.Model.Folder is { } model ? options.Model with { Folder = Full(model) } : options.Model,
+            Task = options.Task is JsonlTaskOptions task ? task with { Train = Full(task.Train), HeldOut = task.HeldOut is { } heldOut ? Full(heldOut) : null } : options.Task,
+        };
+    }
+
+    private static void CheckMembers(JsonElement element, JsonTypeInfo type, string path, string file)
+    {
+        if (element.ValueKind != JsonValueKind.Object || type.Kind != JsonTypeInfoKind.Object) return;
+        var discriminator = type.PolymorphismOptions?.TypeDiscriminatorPropertyName;
+        if (type.PolymorphismOptions is { } polymorphism)
+            type = Derived(element, polymorphism, type.Options, path, file);
+        foreach (var member in element.EnumerateObject())
+        {
+            if (string.Equals(member.Name, discriminator, StringComparison.Ordinal)) continue;
+            var property = type.Properties.FirstOrDefault(property => string.Equals(property.Name, member.Name, StringComparison.Ordinal));
+            if (property is null)
+                throw new UserErrorException(
+                    $"{file}: unknown member {Join(path, member.Name)}", null, Nearest(member.Name, type.Properties.Select(property => property.Name).Append(discriminator).OfType<string>()));
+            CheckMembers(member.Value, type.Options.GetTypeInfo(property.PropertyType), Join(path, member.Name), file);
+        }
+        if (type.Properties.FirstOrDefault(property => property.IsRequired && !element.TryGetProperty(property.Name, out _)) is { } missing)
+            throw new UserErrorException($"{file}: {Join(path, missing.Name)} is missing", null, "Add it; docs/guide.md says what it means");
+    }
+
+    private static JsonTypeInfo Derived(JsonElement element, JsonPolymorphismOptions polymorphism, JsonSerializerOptions options, string path, string file)
+    {
+        var place = Join(path, polymorphism.TypeDiscriminatorPropertyName);
+        var kinds = string.Join(", ", polymorphism.DerivedTypes.Select(derived => derived.TypeDiscriminator));
+        if (!element.TryGetProperty(polymorphism.TypeDiscriminatorPropertyName, out var kind))
+            throw new UserErrorException($"{file}: {place} is missing", $"one of {kinds}", "Correct the run file");
+        var found = polymorphism.DerivedTypes.FirstOrDefault(derived => kind.ValueKind == JsonValueKind.String && derived.TypeDiscriminator is string name && kind.ValueEquals(name));
+        if (found.DerivedType is null) throw new UserErrorException($"{file}: {place} is {kind.GetRawText()}", $"one of {kinds}", "Correct the run file");
+        return options.GetTypeInfo(found.DerivedType);
+    }
+
+    private static string Nearest(string name, IEnumerable<string> known)
+    {
+        var nearest = known.MinBy(candidate => EditDistance(name.ToUpperInvariant(), candidate.ToUpperInvariant()));
+        return nearest is null ? "This section has no members" : $"The nearest known member is {nearest}; docs/guide.md lists all";
+    }
+
+    /// <summary>Levenshtein: the fewest insertions, deletions and replacements that turn one name into the other.</summary>
+    private static int EditDistance(string from, string to)
+    {
+        var row = Enumerable.Range(0, to.Length + 1).ToArray();
+        for (var i = 1; i <= from.Length; i++)
+        {
+            var diagonal = row[0];
+            row[0] = i;
+            for (var j = 1; j <= to.Length; j++)
+            {
+                var replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
+                diagonal = row[j];
+                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
+            }
+        }
+        return row[to.Length];
+    }
+
+    private static string Describe(JsonException broken)
+    {
+        var place = broken.Path is { Length: > 2 } path ? path[2..] + " cannot be read" : "it is not a run file";
+        var line = broken.LineNumber is { } number ? $" (line {number + 1})" : "";
+        var reason = broken.Message.Split(" Path: ")[0].Split(" LineNumber: ")[0].TrimEnd('.');
+        return $"{place}{line}: {reason}";
+    }
+
+    private static string Join(string path, string name) => path.Length == 0 ? name : $"{path}.{name}";
+}
+
+/// <summary>Source-generated reading and writing of run files.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true,
+    AllowOutOfOrderMetadataProperties = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, RespectNullableAnnotations = true)]
+[JsonSerializable(typeof(RunOptions))]
+internal sealed partial class RunOptionsJson : JsonSerializerContext;
