@@ -54,11 +54,11 @@ public sealed record RunOptions
     /// <exception cref="UserErrorException">A value is out of its range; the message names the member by its path.</exception>
     public RunOptions Validated()
     {
-        OptionCheck.That(Name.Length is > 0 and <= 100 && Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') && Name[0] != '.',
+        OptionCheck.Holds(Name.Length is > 0 and <= 100 && Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') && Name[0] != '.',
             "name", $"\"{Name}\"", "1 to 100 letters, digits, dots, hyphens and underscores, not beginning with a dot");
-        OptionCheck.That(Steps >= 1, "steps", Steps, "at least 1");
-        OptionCheck.That(MaxStaleness is >= 0 and <= 1000, "maxStaleness", MaxStaleness, "0 to 1000");
-        OptionCheck.That(double.IsFinite(StallTimeoutSeconds) && StallTimeoutSeconds is > 0 and <= 86400 * 7, "stallTimeoutSeconds", StallTimeoutSeconds, "a positive number, at most a week");
+        OptionCheck.Holds(Steps >= 1, "steps", Steps, "at least 1");
+        OptionCheck.Holds(MaxStaleness is >= 0 and <= 1000, "maxStaleness", MaxStaleness, "0 to 1000");
+        OptionCheck.Holds(double.IsFinite(StallTimeoutSeconds) && StallTimeoutSeconds is > 0 and <= 86400 * 7, "stallTimeoutSeconds", StallTimeoutSeconds, "a positive number, at most a week");
         Model.Validate();
         Task.Validate();
         ColdStart?.Validate();
@@ -68,22 +68,13 @@ public sealed record RunOptions
         Evaluation.Validate();
         Checkpoint.Validate();
         Log.Validate();
-        OptionCheck.That(Rollout.PromptsPerStep >= Learner.MiniBatches, "learner.miniBatches", Learner.MiniBatches,
+        OptionCheck.Holds(Rollout.PromptsPerStep >= Learner.MiniBatches, "learner.miniBatches", Learner.MiniBatches,
             $"at most rollout.promptsPerStep = {Rollout.PromptsPerStep}, since a mini-batch holds whole groups");
-        OptionCheck.That(Task is not JsonlTaskOptions || ColdStart is null, "coldStart", "given", "null with a jsonl task, which has no worked examples");
-        OptionCheck.That(Task is not JsonlTaskOptions { HeldOut: null } || Evaluation.Problems == 0, "evaluation.problems", Evaluation.Problems,
+        OptionCheck.Holds(Task is not JsonlTaskOptions || ColdStart is null, "coldStart", "given", "null with a jsonl task, which has no worked examples");
+        OptionCheck.Holds(Task is not JsonlTaskOptions { HeldOut: null } || Evaluation.Problems == 0, "evaluation.problems", Evaluation.Problems,
             "0, because task.heldOut names no file of held-out problems");
-        OptionCheck.That(Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder", "model.create with the addition task, which brings its own tokens");
-        OptionCheck.That(Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create", "model.folder with a jsonl task, which needs a model with a tokenizer");
+        OptionCheck.Holds(Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder", "model.create with the addition task, which brings its own tokens");
+        OptionCheck.Holds(Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create", "model.folder with a jsonl task, which needs a model with a tokenizer");
         return this;
-    }
-}
-
-/// <summary>One check of one option.</summary>
-internal static class OptionCheck
-{
-    public static void That(bool holds, string path, object value, string expected)
-    {
-        if (!holds) throw new UserErrorException($"{path} is {value}", expected, "Correct the run file");
     }
 }

@@ -110,29 +110,9 @@ public static class RunOptionsReader
         return options.GetTypeInfo(found.DerivedType);
     }
 
-    private static string Nearest(string name, IEnumerable<string> known)
-    {
-        var nearest = known.MinBy(candidate => EditDistance(name.ToUpperInvariant(), candidate.ToUpperInvariant()));
-        return nearest is null ? "This section has no members" : $"The nearest known member is {nearest}; docs/guide.md lists all";
-    }
-
-    /// <summary>Levenshtein: the fewest insertions, deletions and replacements that turn one name into the other.</summary>
-    private static int EditDistance(string from, string to)
-    {
-        var row = Enumerable.Range(0, to.Length + 1).ToArray();
-        for (var i = 1; i <= from.Length; i++)
-        {
-            var diagonal = row[0];
-            row[0] = i;
-            for (var j = 1; j <= to.Length; j++)
-            {
-                var replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
-            }
-        }
-        return row[to.Length];
-    }
+    private static string Nearest(string name, IEnumerable<string> known) => NearestName.Of(name, known) is { } nearest
+        ? $"The nearest known member is {nearest}; docs/guide.md lists all"
+        : "This section has no members";
 
     private static string Describe(JsonException broken)
     {

@@ -15,9 +15,9 @@ public sealed record ModelOptions
 
     internal void Validate()
     {
-        OptionCheck.That((Create is null) != (Folder is null), "model", Create is null ? "without create and folder" : "both create and folder", "exactly one of the two");
+        OptionCheck.Holds((Create is null) != (Folder is null), "model", Create is null ? "without create and folder" : "both create and folder", "exactly one of the two");
         Create?.Validate();
-        OptionCheck.That(Folder is null or { Length: > 0 }, "model.folder", "empty", "the path of a model folder");
+        OptionCheck.Holds(Folder is null or { Length: > 0 }, "model.folder", "empty", "the path of a model folder");
     }
 }
 
@@ -81,17 +81,17 @@ public sealed record ModelCreateOptions
 
     internal void Validate()
     {
-        OptionCheck.That(ModelType is "qwen3" or "qwen2" or "llama", "model.create.modelType", ModelType, "qwen3, qwen2 or llama");
+        OptionCheck.Holds(ModelType is "qwen3" or "qwen2" or "llama", "model.create.modelType", ModelType, "qwen3, qwen2 or llama");
         foreach (var (name, value) in new[]
         {
             ("vocabSize", VocabSize), ("hiddenSize", HiddenSize), ("layerCount", LayerCount), ("headCount", HeadCount),
             ("keyValueHeadCount", KeyValueHeadCount), ("intermediateSize", IntermediateSize), ("maxPositions", MaxPositions),
         })
-            OptionCheck.That(value is >= 1 and <= 1 << 24, $"model.create.{name}", value, "a positive number, at most 16777216");
-        OptionCheck.That(HeadCount % KeyValueHeadCount == 0, "model.create.keyValueHeadCount", KeyValueHeadCount, $"a divisor of headCount = {HeadCount}");
-        OptionCheck.That(HeadSize is >= 16 and <= 1024 && HeadSize % 16 == 0, "model.create.headSize", HeadSize, "a multiple of 16, at most 1024");
-        OptionCheck.That(double.IsFinite(RopeTheta) && RopeTheta > 1, "model.create.ropeTheta", RopeTheta, "a number above 1");
-        OptionCheck.That(InitStd is > 0 and < 10, "model.create.initStd", InitStd, "above 0 and below 10");
+            OptionCheck.Holds(value is >= 1 and <= 1 << 24, $"model.create.{name}", value, "a positive number, at most 16777216");
+        OptionCheck.Holds(HeadCount % KeyValueHeadCount == 0, "model.create.keyValueHeadCount", KeyValueHeadCount, $"a divisor of headCount = {HeadCount}");
+        OptionCheck.Holds(HeadSize is >= 16 and <= 1024 && HeadSize % 16 == 0, "model.create.headSize", HeadSize, "a multiple of 16, at most 1024");
+        OptionCheck.Holds(double.IsFinite(RopeTheta) && RopeTheta > 1, "model.create.ropeTheta", RopeTheta, "a number above 1");
+        OptionCheck.Holds(InitStd is > 0 and < 10, "model.create.initStd", InitStd, "above 0 and below 10");
     }
 }
 
@@ -136,9 +136,9 @@ public sealed record JsonlTaskOptions : TaskOptions
 
     internal override void Validate()
     {
-        OptionCheck.That(Train.Length > 0, "task.train", "empty", "the path of a JSONL file");
-        OptionCheck.That(Reward is "exact" or "math", "task.reward", Reward, "exact or math");
-        OptionCheck.That(SystemMessage is null || Chat, "task.systemMessage", "given", "null when task.chat is false");
+        OptionCheck.Holds(Train.Length > 0, "task.train", "empty", "the path of a JSONL file");
+        OptionCheck.Holds(Reward is "exact" or "math", "task.reward", Reward, "exact or math");
+        OptionCheck.Holds(SystemMessage is null || Chat, "task.systemMessage", "given", "null when task.chat is false");
     }
 }
 
@@ -166,11 +166,11 @@ public sealed record ColdStartOptions
 
     internal void Validate()
     {
-        OptionCheck.That(Steps >= 1, "coldStart.steps", Steps, "at least 1; or coldStart: null for none");
-        OptionCheck.That(BatchSize >= 1, "coldStart.batchSize", BatchSize, "at least 1");
-        OptionCheck.That(double.IsFinite(LearningRate) && LearningRate > 0, "coldStart.learningRate", LearningRate, "a positive number");
-        OptionCheck.That(WarmupSteps >= 0, "coldStart.warmupSteps", WarmupSteps, "0 or more");
-        OptionCheck.That(FinalLearningRateShare is >= 0 and <= 1, "coldStart.finalLearningRateShare", FinalLearningRateShare, "0 to 1");
+        OptionCheck.Holds(Steps >= 1, "coldStart.steps", Steps, "at least 1; or coldStart: null for none");
+        OptionCheck.Holds(BatchSize >= 1, "coldStart.batchSize", BatchSize, "at least 1");
+        OptionCheck.Holds(double.IsFinite(LearningRate) && LearningRate > 0, "coldStart.learningRate", LearningRate, "a positive number");
+        OptionCheck.Holds(WarmupSteps >= 0, "coldStart.warmupSteps", WarmupSteps, "0 or more");
+        OptionCheck.Holds(FinalLearningRateShare is >= 0 and <= 1, "coldStart.finalLearningRateShare", FinalLearningRateShare, "0 to 1");
     }
 }
 
@@ -209,14 +209,14 @@ public sealed record RolloutOptions
 
     internal void Validate()
     {
-        OptionCheck.That(PromptsPerStep >= 1, "rollout.promptsPerStep", PromptsPerStep, "at least 1");
-        OptionCheck.That(GroupSize >= 2, "rollout.groupSize", GroupSize, "at least 2, since advantages compare the completions of a group");
-        OptionCheck.That(double.IsFinite(Temperature) && Temperature > 0, "rollout.temperature", Temperature, "above 0, since greedy completions of a group are all the same");
-        OptionCheck.That(TopK >= 0, "rollout.topK", TopK, "0 (all tokens) or a positive number");
-        OptionCheck.That(TopP is > 0 and <= 1, "rollout.topP", TopP, "above 0 and at most 1");
-        OptionCheck.That(MinP is >= 0 and <= 1, "rollout.minP", MinP, "0 to 1");
-        OptionCheck.That(MaxNewTokens >= 1, "rollout.maxNewTokens", MaxNewTokens, "at least 1");
-        OptionCheck.That(StopStrings.All(text => text.Length > 0), "rollout.stopStrings", "holding an empty text", "texts of at least one character");
+        OptionCheck.Holds(PromptsPerStep >= 1, "rollout.promptsPerStep", PromptsPerStep, "at least 1");
+        OptionCheck.Holds(GroupSize >= 2, "rollout.groupSize", GroupSize, "at least 2, since advantages compare the completions of a group");
+        OptionCheck.Holds(double.IsFinite(Temperature) && Temperature > 0, "rollout.temperature", Temperature, "above 0, since greedy completions of a group are all the same");
+        OptionCheck.Holds(TopK >= 0, "rollout.topK", TopK, "0 (all tokens) or a positive number");
+        OptionCheck.Holds(TopP is > 0 and <= 1, "rollout.topP", TopP, "above 0 and at most 1");
+        OptionCheck.Holds(MinP is >= 0 and <= 1, "rollout.minP", MinP, "0 to 1");
+        OptionCheck.Holds(MaxNewTokens >= 1, "rollout.maxNewTokens", MaxNewTokens, "at least 1");
+        OptionCheck.Holds(StopStrings.All(text => text.Length > 0), "rollout.stopStrings", "holding an empty text", "texts of at least one character");
     }
 }
 
@@ -234,10 +234,10 @@ public sealed record EvaluationOptions
 
     internal void Validate()
     {
-        OptionCheck.That(Problems >= 0, "evaluation.problems", Problems, "0 or more");
-        OptionCheck.That(Samples >= 1, "evaluation.samples", Samples, "at least 1");
-        OptionCheck.That(double.IsFinite(Temperature) && Temperature >= 0, "evaluation.temperature", Temperature, "0 or more");
-        OptionCheck.That(Temperature > 0 || Samples == 1, "evaluation.samples", Samples, "1 at temperature 0, where all samples are the same");
+        OptionCheck.Holds(Problems >= 0, "evaluation.problems", Problems, "0 or more");
+        OptionCheck.Holds(Samples >= 1, "evaluation.samples", Samples, "at least 1");
+        OptionCheck.Holds(double.IsFinite(Temperature) && Temperature >= 0, "evaluation.temperature", Temperature, "0 or more");
+        OptionCheck.Holds(Temperature > 0 || Samples == 1, "evaluation.samples", Samples, "1 at temperature 0, where all samples are the same");
     }
 }
 
@@ -252,8 +252,8 @@ public sealed record CheckpointOptions
 
     internal void Validate()
     {
-        OptionCheck.That(EverySteps >= 1, "checkpoint.everySteps", EverySteps, "at least 1");
-        OptionCheck.That(Keep >= 1, "checkpoint.keep", Keep, "at least 1");
+        OptionCheck.Holds(EverySteps >= 1, "checkpoint.everySteps", EverySteps, "at least 1");
+        OptionCheck.Holds(Keep >= 1, "checkpoint.keep", Keep, "at least 1");
     }
 }
 
@@ -266,5 +266,5 @@ public sealed record LogOptions
     /// <summary>TensorBoard event files beside metrics.jsonl. Default true.</summary>
     public bool TensorBoard { get; init; } = true;
 
-    internal void Validate() => OptionCheck.That(RolloutsEverySteps >= 0, "log.rolloutsEverySteps", RolloutsEverySteps, "0 or more");
+    internal void Validate() => OptionCheck.Holds(RolloutsEverySteps >= 0, "log.rolloutsEverySteps", RolloutsEverySteps, "0 or more");
 }
