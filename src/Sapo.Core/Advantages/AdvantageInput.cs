@@ -1,4 +1,4 @@
-namespace Sapo.Core;
+namespace Sapo.Core.Advantages;
 
 /// <summary>The rewards of one prompt's completions, and what token-level estimators need beside them.</summary>
 public sealed record AdvantageGroup

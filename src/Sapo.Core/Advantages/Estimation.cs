@@ -1,4 +1,4 @@
-namespace Sapo.Core;
+namespace Sapo.Core.Advantages;
 
 /// <summary>What the estimators share: walking over groups with the rules of <see cref="IAdvantageEstimator"/>.</summary>
 internal static class Estimation

@@ -1,4 +1,4 @@
-namespace Sapo.Core;
+namespace Sapo.Core.Advantages;
 
 /// <summary>By what the distance from the group's mean is divided.</summary>
 public enum AdvantageScale

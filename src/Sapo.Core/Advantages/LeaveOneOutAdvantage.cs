@@ -1,4 +1,4 @@
-namespace Sapo.Core;
+namespace Sapo.Core.Advantages;
 
 /// <summary>
 /// RLOO (arXiv 2402.14740): A_i = R_i - mean of the other completions' rewards = G/(G-1) (R_i - mean of the group), G counting

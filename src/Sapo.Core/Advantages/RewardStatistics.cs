@@ -1,4 +1,4 @@
-namespace Sapo.Core;
+namespace Sapo.Core.Advantages;
 
 /// <summary>Mean and unbiased standard deviation of the scores that exist, in double precision.</summary>
 internal readonly record struct RewardStatistics(int Count, double Mean, double StandardDeviation, bool AllEqual)

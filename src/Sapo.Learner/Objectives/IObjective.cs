@@ -41,8 +41,8 @@ public interface IObjective
     /// <summary>Whether a mini-batch may be evaluated in parts.</summary>
     ObjectiveScope Scope { get; }
 
-    /// <summary>Which log-probs belong into <see cref="ObjectiveBatch.AnchorLogProbs"/>.</summary>
-    AnchorPolicy Anchor { get; }
+    /// <summary>Which log-probs <see cref="ObjectiveBatch.AnchorLogProbs"/> must be; null: either will do.</summary>
+    AnchorPolicy? RequiredAnchor { get; }
 
     /// <summary>
     /// Fills in what depends on the whole mini-batch but not on the current policy: mismatch weights and the

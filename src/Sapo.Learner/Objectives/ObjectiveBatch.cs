@@ -19,7 +19,7 @@ public sealed record ObjectiveBatch
     /// <summary>[N] l: log-prob of each token under the current policy; the gradient is with respect to these.</summary>
     public required double[] LogProbs { get; init; }
 
-    /// <summary>[N] log-probs that the ratio is taken against: o or m, as <see cref="IObjective.Anchor"/> says.</summary>
+    /// <summary>[N] log-probs that the ratio is taken against: o or m, see <see cref="IObjective.RequiredAnchor"/>.</summary>
     public required double[] AnchorLogProbs { get; init; }
 
     /// <summary>[N] A: constant within a row unless a token-level estimator made it.</summary>

@@ -51,6 +51,9 @@ internal sealed class TermBuffers(int count)
     /// <summary>Factor on the aggregation's coefficient for terms that share a row's weight out differently; null: 1.</summary>
     public double[]? Shares { get; set; }
 
+    /// <summary>A part of J that no token carries and that has no gradient: this batch's share of it.</summary>
+    public double Offset { get; set; }
+
     /// <summary>Where the gradient was stopped.</summary>
     public ClipSide[] Clips { get; } = new ClipSide[count];
 
@@ -78,6 +81,9 @@ internal abstract class PolicyTerm
 
     /// <summary>See <see cref="ObjectiveScope"/>.</summary>
     public virtual ObjectiveScope Scope => ObjectiveScope.Sequence;
+
+    /// <summary>See <see cref="IObjective.RequiredAnchor"/>.</summary>
+    public virtual AnchorPolicy? RequiredAnchor => null;
 
     /// <summary>True when the term takes the mismatch weights in by itself, so that they are not multiplied in again.</summary>
     public virtual bool AbsorbsCorrection => false;

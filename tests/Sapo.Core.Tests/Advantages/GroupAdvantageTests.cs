@@ -1,3 +1,5 @@
+using Sapo.Core.Advantages;
+
 
 namespace Sapo.Core.Tests.Advantages;
 

@@ -1,5 +1,5 @@
+using Sapo.Core.Options;
 using Sapo.Learner.Objectives;
-using Sapo.Learner.Objectives.Terms;
 
 namespace Sapo.Learner.Tests.Objectives;
 
@@ -19,13 +19,13 @@ public sealed class ClosedFormTests
         Totals = new BatchTotals(2, 3),
     };
 
-    private static ObjectiveResult Evaluate(PolicyTerm term, double first, double second) =>
-        new PolicyObjective(term, new Aggregation(Aggregation.SequenceMeanTokenMean), AnchorPolicy.Old, 20).Evaluate(Batch(first, second));
+    private static ObjectiveResult Evaluate(ObjectiveOptions options, double first, double second) =>
+        ObjectiveRegistry.Create(options, vocabularySize: 1000).Evaluate(Batch(first, second));
 
     [Fact]
     public void Sapo_ThreeTokens_MatchesArithmetic()
     {
-        ObjectiveResult result = Evaluate(new SapoTerm(Gate.Sigmoid, 1.0, 1.05), 1, -0.5);
+        ObjectiveResult result = Evaluate(new ObjectiveOptions(), 1, -0.5);
         // c = 1/(2*2) for row 1, 1/(2*1) for row 2. r = 1, 1.3498588076, 0.6703200460.
         // W = 1 at r = 1. Token 2: x = 0.3498588076, sech^2(x/2) = 0.9700..., times r.
         double second = 1.3498588075760032 / Math.Pow(Math.Cosh(0.3498588075760032 / 2), 2);
@@ -42,7 +42,7 @@ public sealed class ClosedFormTests
     [Fact]
     public void Grpo_RatioAboveTheBoundWithPositiveAdvantage_HasNoGradient()
     {
-        ObjectiveResult result = Evaluate(new GrpoTerm("grpo", new RatioClip(0.8, 1.2)), 1, 1);
+        ObjectiveResult result = Evaluate(new ObjectiveOptions { Name = "grpo" }, 1, 1);
         // Token 2 is cut at 1.2; token 3 (r = 0.67 < 0.8, A > 0) keeps min(r, 0.8) = r. J = 1/4 (1 + 1.2) + 1/2 * 0.6703200460.
         Assert.Equal([0.25, 0, 0.5 * 0.6703200460356393], result.Gradient);
         Assert.Equal(0.25 * 2.2 + 0.5 * 0.6703200460356393, result.Value, Tolerance);
@@ -51,7 +51,7 @@ public sealed class ClosedFormTests
     [Fact]
     public void Gspo_WholeCompletion_SharesOneRatio()
     {
-        ObjectiveResult result = Evaluate(new GspoTerm(new RatioClip(0.8, 1.28)), 1, 0);
+        ObjectiveResult result = Evaluate(new ObjectiveOptions { Name = "gspo", ClipLow = 0.2, ClipHigh = 0.28 }, 1, 0);
         // s = exp((0 + 0.3)/2) = 1.1618342427; both tokens of row 1 have c = 1/4.
         Assert.Equal(0.25 * 1.1618342427282831, result.Gradient[0], Tolerance);
         Assert.Equal(0.25 * 1.1618342427282831, result.Gradient[1], Tolerance);

@@ -1,0 +1,51 @@
+using Sapo.Core;
+using Sapo.Core.Options;
+
+namespace Sapo.Learner.Objectives;
+
+/// <summary>
+/// J += coefficient * aggregate(H), H the current policy's entropy per token. With a target the coefficient moves by one step
+/// after each optimizer step, up while the mini-batch's mean entropy is below the target, else down, between 0 and the maximum.
+/// </summary>
+internal sealed class EntropyBonus(EntropyBonusOptions options)
+{
+    private const string CoefficientState = "entropyCoefficient";
+
+    /// <summary>The metric that <see cref="Advance"/> reads: this batch's share of the mean entropy over all counted tokens.</summary>
+    public const string MeanEntropyMetric = "meanEntropy";
+
+    private double coefficient = options.Coefficient;
+
+    /// <summary>The row's share of J; writes dJ/dH.</summary>
+    public double Apply(CountedTokens tokens, int row, double aggregation, double[] entropies, double[] entropyGradient)
+    {
+        (int start, int end, int _) = tokens.Row(row);
+        double total = 0;
+        for (int token = start; token < end; token++)
+        {
+            total += entropies[token];
+            entropyGradient[token] = coefficient * aggregation;
+        }
+        return coefficient * aggregation * total;
+    }
+
+    /// <summary>Adapts the coefficient.</summary>
+    public void Advance(IReadOnlyDictionary<string, double> metrics)
+    {
+        if (options.Target is not { } target) return;
+        double move = metrics[MeanEntropyMetric] < target ? options.Step : -options.Step;
+        coefficient = Math.Clamp(coefficient + move, 0, options.Maximum);
+    }
+
+    /// <summary>The coefficient by name; empty where it does not adapt.</summary>
+    public IEnumerable<KeyValuePair<string, double>> State => options.Target is null ? [] : [KeyValuePair.Create(CoefficientState, coefficient)];
+
+    /// <summary>Takes the coefficient back.</summary>
+    public void Restore(IReadOnlyDictionary<string, double> state)
+    {
+        if (options.Target is null) return;
+        if (!state.TryGetValue(CoefficientState, out double saved) || saved is not (>= 0 and < double.PositiveInfinity))
+            throw new UserErrorException("The checkpoint's objective state has no usable entropyCoefficient", "a number of 0 or more", "Go on from a checkpoint of a run with an adaptive entropy bonus");
+        coefficient = saved;
+    }
+}
