@@ -1,0 +1,59 @@
+// A token is the smallest id whose running sum of probabilities exceeds u times their total. Summing 151,936 nearly
+// equal numbers one after the other in 32 bits would move the edges by 20 tokens, so the vocabulary is cut into blocks:
+// the block is found among the blocks' sums, then the id within the block, both with running sums in 64 bits. Only the
+// blocks' sums touch the whole vocabulary.
+using Sapo.Sync.Onnx;
+
+namespace Sapo.Sync.Graphs;
+
+/// <summary>Writes the draw of one id per row by inverse CDF.</summary>
+internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
+{
+    private const int BlockSize = 512; // two running sums of a few hundred elements for a vocabulary of 152k
+
+    /// <summary>Draws.</summary>
+    /// <param name="logProbs">Float [B, vocabulary]; -infinity for ids that must not be drawn.</param>
+    /// <param name="uniform">Float [B] in [0, 1).</param>
+    /// <returns>int64 [B].</returns>
+    public Value Draw(Value logProbs, Value uniform)
+    {
+        var blocks = (vocabulary + BlockSize - 1) / BlockSize;
+        var probabilities = graph.Op("Exp", [logProbs]);
+        if (vocabulary % BlockSize != 0)
+            probabilities = graph.Op("Pad", [probabilities, graph.Integers(0, 0, 0, blocks * BlockSize - vocabulary)]);
+        var blocked = graph.Op("Reshape", [probabilities, graph.Integers(0, blocks, BlockSize)]);
+
+        var outer = Cumulate(graph.Op("ReduceSum", [blocked, graph.Integers(2)], ("keepdims", 0)));
+        var share = graph.Op("Unsqueeze", [AsDouble(uniform), graph.Integers(1)]);
+        var target = graph.Op("Mul", [share, outer.Total]);
+        var block = IndexAbove(outer, target);
+
+        var inner = Cumulate(graph.Op("GatherND", [blocked, block], ("batch_dims", 1)));
+        var before = graph.Op("GatherElements", [outer.Before, block], ("axis", 1));
+        var within = IndexAbove(inner, graph.Op("Sub", [target, before]));
+        var id = graph.Op("Add", [graph.Op("Mul", [block, graph.Scalar((long)BlockSize)]), within]);
+        return graph.Op("Squeeze", [id, graph.Integers(1)]);
+    }
+
+    // Running sums of non-negative floats [B, n], in doubles: up to and with each element, before it, and [B, 1] the last.
+    private (Value Through, Value Before, Value Total) Cumulate(Value weights)
+    {
+        var wide = AsDouble(weights);
+        var through = graph.Op("CumSum", [wide, graph.Scalar(1L)]);
+        var before = graph.Op("CumSum", [wide, graph.Scalar(1L)], ("exclusive", 1));
+        var total = graph.Op("Slice", [through, graph.Integers(-1), graph.Integers(long.MaxValue), graph.Integers(1)]);
+        return (through, before, total);
+    }
+
+    // int64 [B, 1]: the first index whose running sum exceeds the target; where rounding leaves none, the last that adds to it.
+    private Value IndexAbove((Value Through, Value Before, Value Total) sums, Value target)
+    {
+        var atOrBelow = Count(graph.Op("LessOrEqual", [sums.Through, target]));
+        var lastPositive = Count(graph.Op("Less", [sums.Through, sums.Total]));
+        return graph.Op("Min", [atOrBelow, lastPositive]);
+    }
+
+    private Value Count(Value truths) => graph.Op("ReduceSum", [graph.Op("Cast", [truths], ("to", (int)ElementType.Int64)), graph.Integers(1)], ("keepdims", 1));
+
+    private Value AsDouble(Value x) => graph.Op("Cast", [x], ("to", (int)ElementType.Double));
+}
