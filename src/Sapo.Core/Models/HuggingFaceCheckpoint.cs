@@ -44,17 +44,25 @@ public sealed class HuggingFaceCheckpoint : IDisposable
     /// <summary>The file and place of a parameter, by its checkpoint name.</summary>
     public (SafetensorsFile File, SafetensorsEntry Entry) Find(string name) => _tensors[name];
 
-    /// <summary>Copies one parameter as 32-bit floats; F16 and BF16 widen exactly.</summary>
+    /// <summary>Copies one parameter, or a part of it, as 32-bit floats; F16 and BF16 widen exactly.</summary>
     /// <param name="name">Its checkpoint name.</param>
-    /// <param name="destination">As many elements as the parameter has.</param>
+    /// <param name="destination">As many elements as are wanted.</param>
+    /// <param name="start">The first element wanted, in row-major order.</param>
     /// <exception cref="UserErrorException">A value is not finite.</exception>
-    public void CopyTo(string name, Span<float> destination)
+    public void CopyTo(string name, Span<float> destination, long start = 0)
     {
+        const int Piece = 1 << 24; // elements: their bytes stay below the 2 GiB that a span can hold
         var (file, entry) = _tensors[name];
-        WeightConversion.ToSingle(file.Read(entry), entry.Type, destination);
-        var bad = WeightConversion.IndexOfNonFinite(destination);
-        if (bad >= 0)
-            throw new UserErrorException($"{file.Path}: {name} holds {destination[bad]} at element {bad}", "finite weights", "Use a checkpoint from before the training diverged, or download it again");
+        var size = SafetensorsFile.ElementSize(entry.Type);
+        for (var done = 0; done < destination.Length; done += Piece)
+        {
+            var piece = destination[done..Math.Min(done + Piece, destination.Length)];
+            WeightConversion.ToSingle(file.Read(entry, (start + done) * size, piece.Length * size), entry.Type, piece);
+            var bad = WeightConversion.IndexOfNonFinite(piece);
+            if (bad >= 0)
+                throw new UserErrorException(
+                    $"{file.Path}: {name} holds {piece[bad]} at element {start + done + bad}", "finite weights", "Use a checkpoint from before the training diverged, or download it again");
+        }
     }
 
     /// <inheritdoc />

@@ -51,7 +51,19 @@ public sealed unsafe class SafetensorsFile : IDisposable
     }
 
     /// <summary>A tensor's bytes as a view of the mapping, valid until this file is disposed. At most 2 GiB.</summary>
-    public ReadOnlySpan<byte> Read(SafetensorsEntry entry) => new((void*)AddressOf(entry), checked((int)entry.Bytes));
+    public ReadOnlySpan<byte> Read(SafetensorsEntry entry) => Read(entry, 0, checked((int)entry.Bytes));
+
+    /// <summary>Part of a tensor's bytes, as a view of the mapping.</summary>
+    /// <param name="entry">The tensor.</param>
+    /// <param name="start">First byte, within the tensor.</param>
+    /// <param name="count">Number of bytes.</param>
+    public ReadOnlySpan<byte> Read(SafetensorsEntry entry, long start, int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(start, entry.Bytes - count);
+        return new((byte*)AddressOf(entry) + start, count);
+    }
 
     /// <summary>Opens and checks a file.</summary>
     /// <exception cref="UserErrorException">The file is missing, truncated or not a safetensors file; the message names it and what is wrong.</exception>

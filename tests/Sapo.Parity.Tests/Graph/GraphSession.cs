@@ -1,0 +1,123 @@
+using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
+
+namespace Sapo.Parity.Graph;
+
+/// <summary>Runs a decode graph, or its head alone, with ONNX Runtime; caches are shared between past and present as an engine does.</summary>
+internal sealed class GraphSession : IDisposable
+{
+    private const string Past = "past_key_values.", Present = "present.";
+
+    private readonly InferenceSession _session;
+    private readonly RunOptions _run = new();
+    private readonly Dictionary<string, OrtValue> _caches = new(StringComparer.Ordinal);
+
+    /// <summary>A decode graph in a published folder, with caches for so many rows and positions.</summary>
+    public GraphSession(string path, int rows, int capacity)
+    {
+        using var options = SingleThread();
+        _session = new InferenceSession(path, options);
+        Rows = rows;
+        foreach (var (name, metadata) in _session.InputMetadata)
+            if (name.StartsWith(Past, StringComparison.Ordinal))
+                _caches.Add(name, OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, TensorElementType.Float, [rows, metadata.Dimensions[1], capacity, metadata.Dimensions[3]]));
+    }
+
+    /// <summary>A graph without caches and external weights.</summary>
+    public GraphSession(byte[] model)
+    {
+        using var options = SingleThread();
+        _session = new InferenceSession(model, options);
+    }
+
+    public int Rows { get; }
+
+    /// <summary>One call with the same number of new tokens per row, right-padded.</summary>
+    /// <param name="ids">New tokens per row.</param>
+    /// <param name="lengths">Valid positions per row after the call.</param>
+    /// <param name="newTokens">How many of the row's new tokens are real.</param>
+    /// <param name="draws">How each row's token is drawn.</param>
+    public Sampled Decode(long[][] ids, int[] lengths, int[] newTokens, Draws draws) => Run(
+        [
+            ("input_ids", Tensor(ids.SelectMany(row => row).ToArray(), Rows, ids[0].Length)),
+            ("seqlens_k", Tensor(lengths.Select(length => length - 1).ToArray(), Rows)),
+            ("total_sequence_length", Tensor([lengths.Max()])),
+            ("last_index", Tensor(newTokens.Select(count => count - 1L).ToArray(), Rows)),
+            .. draws.Inputs(),
+        ]);
+
+    /// <summary>One call of a head graph.</summary>
+    /// <param name="logits">[rows, vocabulary], row-major.</param>
+    /// <param name="draws">How each row's token is drawn.</param>
+    public Sampled Sample(float[] logits, Draws draws) => Run([("logits", Tensor(logits, draws.Rows, logits.Length / draws.Rows)), .. draws.Inputs()]);
+
+    public static OrtValue Tensor<T>(T[] values, params long[] shape) where T : unmanaged => OrtValue.CreateTensorValueFromMemory(values, shape);
+
+    public void Dispose()
+    {
+        foreach (var cache in _caches.Values) cache.Dispose();
+        _run.Dispose();
+        _session.Dispose();
+    }
+
+    private Sampled Run(IReadOnlyList<(string Name, OrtValue Value)> inputs)
+    {
+        using var io = _session.CreateIoBinding();
+        try
+        {
+            foreach (var (name, value) in inputs) io.BindInput(name, value);
+            foreach (var (name, cache) in _caches) io.BindInput(name, cache);
+            foreach (var name in _session.OutputNames)
+                if (_caches.TryGetValue(name.Replace(Present, Past, StringComparison.Ordinal), out var cache)) io.BindOutput(name, cache);
+                else io.BindOutputToDevice(name, OrtMemoryInfo.DefaultInstance);
+            _session.RunWithBinding(_run, io);
+            using var outputs = io.GetOutputValues();
+            return Sampled.Read(_session.OutputNames.Zip(outputs).ToDictionary(pair => pair.First, pair => pair.Second, StringComparer.Ordinal));
+        }
+        finally
+        {
+            foreach (var (_, value) in inputs) value.Dispose();
+        }
+    }
+
+    private static SessionOptions SingleThread() => new() { IntraOpNumThreads = 1, InterOpNumThreads = 1 };
+}
+
+/// <summary>What each row's draw depends on.</summary>
+internal sealed record Draws(float[] Uniform, float[] Temperature, long[] TopK, float[] TopP, float[] MinP, long[] Forced, bool Truncate)
+{
+    public int Rows => Uniform.Length;
+
+    /// <summary>Rows that sample from the whole distribution with u = 0.</summary>
+    public static Draws Plain(int rows, float temperature = 1) =>
+        new(new float[rows], Repeat(temperature, rows), new long[rows], Repeat(1f, rows), new float[rows], Repeat(-1L, rows), Truncate: false);
+
+    public IEnumerable<(string Name, OrtValue Value)> Inputs() =>
+    [
+        ("uniform", GraphSession.Tensor(Uniform, Rows)),
+        ("temperature", GraphSession.Tensor(Temperature, Rows)),
+        ("top_k", GraphSession.Tensor(TopK, Rows)),
+        ("top_p", GraphSession.Tensor(TopP, Rows)),
+        ("min_p", GraphSession.Tensor(MinP, Rows)),
+        ("forced_token", GraphSession.Tensor(Forced, Rows)),
+        ("truncate", GraphSession.Tensor([Truncate])),
+    ];
+
+    private static T[] Repeat<T>(T value, int count) => [.. Enumerable.Repeat(value, count)];
+}
+
+/// <summary>What a call puts out, per row.</summary>
+internal sealed record Sampled(long[] Token, float[] LogProb, float[] UntruncatedLogProb, long[] KeptCount, long[][] KeptIds)
+{
+    public static Sampled Read(IReadOnlyDictionary<string, OrtValue> outputs)
+    {
+        var token = Values<long>("sampled_token");
+        var kept = Values<long>("kept_ids");
+        var width = kept.Length / token.Length;
+        return new(
+            token, Values<float>("sampled_logprob"), Values<float>("untruncated_logprob"), Values<long>("kept_count"),
+            [.. Enumerable.Range(0, token.Length).Select(row => kept[(row * width)..((row + 1) * width)])]);
+
+        T[] Values<T>(string name) where T : unmanaged => outputs[name].GetTensorDataAsSpan<T>().ToArray();
+    }
+}
