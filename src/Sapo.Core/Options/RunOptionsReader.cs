@@ -1,7 +1,7 @@
 // A run file's JSON -> RunOptions. The file is walked beside the types' own metadata before it is deserialised, so that a
 // misspelt member is reported with its path and the nearest member there is; then values are checked once.
+using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 
 namespace Sapo.Core.Options;
@@ -9,6 +9,24 @@ namespace Sapo.Core.Options;
 /// <summary>Reads, checks and writes run files.</summary>
 public static class RunOptionsReader
 {
+    /// <summary>
+    /// Types are looked at at run time: generated code sets an init-only member that the file leaves out to default(T),
+    /// and the defaults written in the records would be lost.
+    /// </summary>
+    private static readonly JsonSerializerOptions Format = new()
+    {
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        WriteIndented = true,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        ReadCommentHandling = JsonCommentHandling.Skip,
+        AllowTrailingCommas = true,
+        AllowOutOfOrderMetadataProperties = true,
+        RespectNullableAnnotations = true,
+    };
+
+    private static JsonTypeInfo<RunOptions> RunType => (JsonTypeInfo<RunOptions>)Format.GetTypeInfo(typeof(RunOptions));
+
     /// <summary>Reads a run file. Comments and trailing commas are allowed; relative paths in it are relative to its folder.</summary>
     /// <exception cref="UserErrorException">The file is missing, is not JSON, names an unknown member or holds a value that is not allowed.</exception>
     public static RunOptions Read(string path)
@@ -29,8 +47,8 @@ public static class RunOptionsReader
         try
         {
             using (var document = JsonDocument.Parse(content, new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false }))
-                CheckMembers(document.RootElement, RunOptionsJson.Default.RunOptions, "", path);
-            var options = JsonSerializer.Deserialize(content, RunOptionsJson.Default.RunOptions)
+                CheckMembers(document.RootElement, RunType, "", path);
+            var options = JsonSerializer.Deserialize(content, RunType)
                 ?? throw new UserErrorException($"{path} holds null", "an object", "Correct the run file");
             return options.Validated();
         }
@@ -45,13 +63,13 @@ public static class RunOptionsReader
     }
 
     /// <summary>The options as a run file with every default spelled out, indented, ending with a line feed.</summary>
-    public static string Resolved(RunOptions options) => JsonSerializer.Serialize(options, RunOptionsJson.Default.RunOptions) + "\n";
+    public static string Resolved(RunOptions options) => JsonSerializer.Serialize(options, RunType) + "\n";
 
     /// <summary>The first member in which two runs differ, as <c>path: mine here, other there</c>; null if all are equal.</summary>
     public static string? FirstDifference(RunOptions mine, RunOptions other)
     {
-        using var left = JsonSerializer.SerializeToDocument(mine, RunOptionsJson.Default.RunOptions);
-        using var right = JsonSerializer.SerializeToDocument(other, RunOptionsJson.Default.RunOptions);
+        using var left = JsonSerializer.SerializeToDocument(mine, RunType);
+        using var right = JsonSerializer.SerializeToDocument(other, RunType);
         return Difference(left.RootElement, right.RootElement, "");
     }
 
@@ -124,10 +142,3 @@ public static class RunOptionsReader
 
     private static string Join(string path, string name) => path.Length == 0 ? name : $"{path}.{name}";
 }
-
-/// <summary>Source-generated reading and writing of run files.</summary>
-[JsonSourceGenerationOptions(
-    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, ReadCommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true,
-    AllowOutOfOrderMetadataProperties = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, RespectNullableAnnotations = true)]
-[JsonSerializable(typeof(RunOptions))]
-internal sealed partial class RunOptionsJson : JsonSerializerContext;

@@ -1,0 +1,144 @@
+using System.Text;
+using Sapo.Core.Options;
+
+namespace Sapo.Core.Tests.Options;
+
+public sealed class RunOptionsReaderTests
+{
+    private const string Smallest = """{ "name": "x", "model": { "create": {} }, "task": { "kind": "addition" }, "steps": 3 }""";
+
+    [Fact]
+    public void Parse_SmallestFile_TakesDocumentedDefaults()
+    {
+        var options = Parse(Smallest);
+        Assert.Equal(3, options.Steps);
+        Assert.Equal(1, options.Seed);
+        Assert.Equal(32, options.Rollout.PromptsPerStep);
+        Assert.Equal(0, options.MaxStaleness);
+        Assert.Null(options.ColdStart);
+        Assert.IsType<AdditionTaskOptions>(options.Task);
+    }
+
+    [Fact]
+    public void Parse_CommentsTrailingCommasAndByteOrderMark_AreAllowed()
+    {
+        var text = "\uFEFF{ // why\n \"name\": \"x\", \"model\": { \"create\": {}, }, \"task\": { /* which */ \"kind\": \"addition\" }, \"steps\": 3, }";
+        Assert.Equal("x", Parse(text).Name);
+    }
+
+    [Fact]
+    public void Resolved_ReadBack_IsTheSameRun()
+    {
+        var options = Parse("""{ "name": "x", "seed": 7, "model": { "folder": "m" }, "task": { "train": "t.jsonl", "kind": "jsonl", "heldOut": "h.jsonl" }, "steps": 3, "learner": { "learningRate": 1e-4 } }""");
+        var text = RunOptionsReader.Resolved(options);
+        var again = Parse(text);
+        Assert.Null(RunOptionsReader.FirstDifference(options, again));
+        Assert.Equal(text, RunOptionsReader.Resolved(again));
+        Assert.Contains("\"maxStaleness\": 0", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void FirstDifference_OneMemberDiffers_NamesItsPathAndBothValues()
+    {
+        var mine = Parse(Smallest);
+        var difference = RunOptionsReader.FirstDifference(mine, mine with { Rollout = mine.Rollout with { GroupSize = 4 } });
+        Assert.Equal("rollout.groupSize is 8, there 4", difference);
+    }
+
+    [Theory]
+    [InlineData("""{ "stesp": 3 }""", "unknown member stesp", "steps")]
+    [InlineData("""{ "rollout": { "groupsize": 4 } }""", "unknown member rollout.groupsize", "groupSize")]
+    [InlineData("""{ "model": { "create": { "hiddenDim": 4 } } }""", "unknown member model.create.hiddenDim", "hiddenSize")]
+    [InlineData("""{ "task": { "kind": "jsonl", "training": "x" } }""", "unknown member task.training", "train")]
+    [InlineData("""{ "learner": { "lr": 4 } }""", "unknown member learner.lr", "")]
+    [InlineData("""{ "name": "x" }""", "model is missing", "")]
+    [InlineData("""{ "name": "x", "model": { "create": {} }, "task": { "kind": "addition" } }""", "steps is missing", "")]
+    [InlineData("""{ "task": { } }""", "task.kind is missing", "addition, jsonl")]
+    [InlineData("""{ "task": { "kind": "additon" } }""", "task.kind is \"additon\"", "addition, jsonl")]
+    [InlineData("""{ "task": { "kind": "jsonl" } }""", "task.train is missing", "")]
+    [InlineData("""{ "name": "x", "name": "y" }""", "name", "")]
+    [InlineData("[1]", "it is not a run file", "")]
+    [InlineData("{ \"name\": ", "it is not a run file", "line 1")]
+    [InlineData("null", "holds null", "")]
+    public void Parse_WrongMembers_NamesFileAndPathAndRemedy(string text, string found, string remedy)
+    {
+        var error = Assert.Throws<UserErrorException>(() => Parse(text));
+        Assert.StartsWith("runs/x.json", error.Message, StringComparison.Ordinal);
+        Assert.Contains(found, error.Message, StringComparison.Ordinal);
+        Assert.Contains(remedy, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\"steps\": 0", "steps is 0")]
+    [InlineData("\"steps\": \"three\"", "steps cannot be read")]
+    [InlineData("\"steps\": 1.5", "steps cannot be read")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"groupSize\": 1 }", "rollout.groupSize is 1")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"groupSize\": \"8\" }", "rollout.groupSize cannot be read")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"temperature\": 0 }", "rollout.temperature is 0")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"topP\": 1.5 }", "rollout.topP is 1.5")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"stopStrings\": [\"\"] }", "rollout.stopStrings")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"promptsPerStep\": 2 }", "learner.miniBatches is 4")]
+    [InlineData("\"steps\": 3, \"rollout\": null", "rollout cannot be read")]
+    [InlineData("\"steps\": 3, \"maxStaleness\": -1", "maxStaleness is -1")]
+    [InlineData("\"steps\": 3, \"stallTimeoutSeconds\": 0", "stallTimeoutSeconds is 0")]
+    [InlineData("\"steps\": 3, \"name\": \"../x\"", "name is \"../x\"")]
+    [InlineData("\"steps\": 3, \"model\": { }", "model is without create and folder")]
+    [InlineData("\"steps\": 3, \"model\": { \"folder\": \"m\", \"create\": {} }", "model is both create and folder")]
+    [InlineData("\"steps\": 3, \"model\": { \"folder\": \"m\" }", "model is a folder")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"headSize\": 20 } }", "model.create.headSize is 20")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"keyValueHeadCount\": 3 } }", "model.create.keyValueHeadCount is 3")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"modelType\": \"gpt2\" } }", "model.create.modelType is gpt2")]
+    [InlineData("\"steps\": 3, \"coldStart\": { \"steps\": 0 }", "coldStart.steps is 0")]
+    [InlineData("\"steps\": 3, \"evaluation\": { \"samples\": 4, \"temperature\": 0 }", "evaluation.samples is 4")]
+    [InlineData("\"steps\": 3, \"checkpoint\": { \"keep\": 0 }", "checkpoint.keep is 0")]
+    [InlineData("\"steps\": 3, \"engine\": { \"swap\": \"never\" }", "engine.swap is never")]
+    [InlineData("\"steps\": 3, \"learner\": { \"learningRate\": -1 }", "learner.learningRate is -1")]
+    [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\" }", "task.heldOut")]
+    [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\", \"heldOut\": \"h\" }", "model is create")]
+    public void Parse_WrongValues_NamesMemberAndValue(string member, string found)
+    {
+        string[] required = ["\"name\": \"x\"", "\"model\": { \"create\": {} }", "\"task\": { \"kind\": \"addition\" }"];
+        var text = "{ " + string.Join(", ", required.Where(line => !member.Contains(line[..line.IndexOf(':')], StringComparison.Ordinal)).Append(member)) + " }";
+        var error = Assert.Throws<UserErrorException>(() => Parse(text));
+        Assert.StartsWith("runs/x.json", error.Message, StringComparison.Ordinal);
+        Assert.Contains(found, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Read_MissingFile_SaysSo()
+    {
+        var error = Assert.Throws<UserErrorException>(() => RunOptionsReader.Read("/no/such/run.json"));
+        Assert.Contains("/no/such/run.json does not exist", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Read_RelativePaths_AreRelativeToTheRunFile()
+    {
+        var folder = Directory.CreateTempSubdirectory("sapo-run-").FullName;
+        try
+        {
+            var file = Path.Combine(folder, "run.json");
+            File.WriteAllText(file, """{ "name": "x", "model": { "folder": "../m" }, "task": { "kind": "jsonl", "train": "data/t.jsonl", "heldOut": "/h.jsonl" }, "steps": 1 }""");
+            var options = RunOptionsReader.Read(file);
+            Assert.Equal(Path.Combine(Path.GetDirectoryName(folder)!, "m"), options.Model.Folder);
+            var task = Assert.IsType<JsonlTaskOptions>(options.Task);
+            Assert.Equal(Path.Combine(folder, "data", "t.jsonl"), task.Train);
+            Assert.Equal("/h.jsonl", task.HeldOut);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void LearningRateAt_ColdStart_WarmsUpThenFalls()
+    {
+        var options = new ColdStartOptions { Steps = 100, LearningRate = 1, WarmupSteps = 10, FinalLearningRateShare = 0.05 };
+        Assert.Equal(0.1, options.LearningRateAt(0), 1e-12);          // min(1, 1/10) * (1 - 0)
+        Assert.Equal(0.5, options.LearningRateAt(50), 1e-12);         // 1 - 50/100
+        Assert.Equal(0.05, options.LearningRateAt(99), 1e-12);        // the floor: 1 - 99/100 is less
+    }
+
+    private static RunOptions Parse(string text) => RunOptionsReader.Parse(Encoding.UTF8.GetBytes(text), "runs/x.json");
+}

@@ -1,0 +1,139 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using Sapo.Core;
+using Sapo.Hybrid.Rollouts;
+
+namespace Sapo.Hybrid.Tests.Rollouts;
+
+public sealed class RolloutPumpTests
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30); // a hung test fails instead of blocking the run
+
+    [Fact]
+    public async Task TakeStepAsync_GroupsFinishInReverse_ComeInPromptOrder()
+    {
+        var waiting = new ConcurrentDictionary<long, TaskCompletionSource>();
+        await using var pump = Pump(perStep: 3, staleness: 0, end: 3, async (prompt, cancel) =>
+        {
+            await waiting.GetOrAdd(prompt.Id, _ => new(TaskCreationOptions.RunContinuationsAsynchronously)).Task.WaitAsync(cancel);
+            return Fakes.Group(prompt, default);
+        });
+        var step = pump.TakeStepAsync(default, default);
+        foreach (var id in (long[])[2, 1, 0]) waiting.GetOrAdd(id, _ => new(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
+        Assert.Equal([0, 1, 2], (await step.WaitAsync(Patience)).Select(group => group.Group.Prompt.Id));
+        Assert.Equal(3, pump.NextPrompt);
+    }
+
+    [Fact]
+    public async Task Admission_StalenessZero_AsksNothingBeforeRelease()
+    {
+        var asked = Channel.CreateUnbounded<long>();
+        await using var pump = Pump(perStep: 2, staleness: 0, end: 6, (prompt, _) =>
+        {
+            asked.Writer.TryWrite(prompt.Id);
+            return Task.FromResult(Fakes.Group(prompt, default));
+        });
+        await pump.TakeStepAsync(default, default).WaitAsync(Patience);
+        Assert.Equal([0, 1], Drain(asked).Order());
+        Assert.False(asked.Reader.TryRead(out _));
+        pump.Release(2);
+        await pump.TakeStepAsync(default, default).WaitAsync(Patience);
+        Assert.Equal([2, 3], Drain(asked).Order());
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task TakeStepAsync_EngineFarAhead_StalenessReachesItsBoundAndNeverMore(int staleness)
+    {
+        const int PerStep = 4, Steps = 12;
+        var version = new PolicyVersion(0);
+        await using var pump = Pump(PerStep, staleness, end: PerStep * Steps, (prompt, _) => Task.FromResult(Fakes.Group(prompt, version)));
+        var observed = new List<long>();
+        for (var step = 0; step < Steps; step++)
+        {
+            // Wait until everything admission allows has been sampled: the worst case for staleness.
+            var admitted = Math.Min(PerStep * Steps, PerStep * (step + staleness + 1));
+            while (pump.Progress.Moves < 2 * admitted) await Task.Delay(1);
+            var groups = await pump.TakeStepAsync(version, default).WaitAsync(Patience); // throws if the bound is broken
+            observed.AddRange(groups.Select(group => version - group.Group.OldestVersion));
+            version = version.Next;
+            pump.Release(PerStep);
+        }
+        Assert.Equal(staleness, observed.Max());
+    }
+
+    [Fact]
+    public async Task TakeStepAsync_GroupOlderThanTheBound_IsRefused()
+    {
+        await using var pump = Pump(perStep: 1, staleness: 1, end: 1, (prompt, _) => Task.FromResult(Fakes.Group(prompt, new PolicyVersion(2))));
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(() => pump.TakeStepAsync(new PolicyVersion(4), default));
+        Assert.Contains("staleness 2, allowed 0 to 1", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TakeStepAsync_EngineFails_SurfacesItsCauseAndCancelsTheRest()
+    {
+        var cancelled = new TaskCompletionSource();
+        await using var pump = Pump(perStep: 2, staleness: 0, end: 2, async (prompt, cancel) =>
+        {
+            if (prompt.Id == 1) throw new IOException("the engine broke");
+            await using var registration = cancel.Register(() => cancelled.TrySetResult());
+            await Task.Delay(Timeout.Infinite, cancel);
+            return Fakes.Group(prompt, default);
+        });
+        var error = await Assert.ThrowsAsync<ChannelClosedException>(() => pump.TakeStepAsync(default, default).WaitAsync(Patience));
+        Assert.Equal("the engine broke", Assert.IsType<IOException>(error.InnerException).Message);
+        await cancelled.Task.WaitAsync(Patience);
+    }
+
+    [Fact]
+    public async Task TakeStepAsync_Cancelled_KeepsWhatWasFinished()
+    {
+        var second = new TaskCompletionSource();
+        await using var pump = Pump(perStep: 2, staleness: 0, end: 2, async (prompt, cancel) =>
+        {
+            if (prompt.Id == 1) await second.Task.WaitAsync(cancel);
+            return Fakes.Group(prompt, default);
+        });
+        using var stop = new CancellationTokenSource();
+        var step = pump.TakeStepAsync(default, stop.Token);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => step);
+        Assert.Equal(0, pump.NextPrompt);
+        second.SetResult();
+        Assert.Equal(2, (await pump.TakeStepAsync(default, default).WaitAsync(Patience)).Count);
+    }
+
+    [Fact]
+    public async Task DisposeAsync_WorkUnderWay_CancelsAndWaitsForIt()
+    {
+        var ended = false;
+        var pump = Pump(perStep: 1, staleness: 0, end: 1, async (prompt, cancel) =>
+        {
+            try
+            {
+                await Task.Delay(Timeout.Infinite, cancel);
+            }
+            finally
+            {
+                ended = true;
+            }
+            return Fakes.Group(prompt, default);
+        });
+        while (pump.Progress.Stage != "rollout") await Task.Delay(1);
+        await pump.DisposeAsync();
+        Assert.True(ended);
+    }
+
+    private static RolloutPump Pump(int perStep, int staleness, long end, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate) => new(
+        new PumpOptions { PromptsPerStep = perStep, MaxStaleness = staleness, FirstPrompt = 0, EndPrompt = end }, Fakes.Prompt, generate, Fakes.Judge());
+
+    private static List<long> Drain(Channel<long> channel)
+    {
+        var found = new List<long>();
+        while (channel.Reader.TryRead(out var id)) found.Add(id);
+        return found;
+    }
+}
