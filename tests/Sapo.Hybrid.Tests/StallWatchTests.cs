@@ -12,8 +12,14 @@ public sealed class StallWatchTests
         var cancelled = false;
         var run = new StallWatch(StallTimeout, clock).RunAsync("publish", async stop =>
         {
-            await using var registration = stop.Register(() => cancelled = true);
-            await Task.Delay(Timeout.Infinite, stop);
+            try
+            {
+                await Task.Delay(Timeout.Infinite, stop);
+            }
+            finally
+            {
+                cancelled = stop.IsCancellationRequested;
+            }
             return 0;
         }, default);
         await AdvanceWhenWaitingAsync(clock, StallTimeout);
