@@ -1,0 +1,41 @@
+using Sapo.Core;
+
+namespace Sapo.Rollout.Tokenization;
+
+/// <summary>
+/// Turns ids into text as they arrive. A piece is handed out as soon as later ids cannot change it; a character cut in
+/// two, and a replacement character whose neighbours may still change, are held back. Owned by one caller, for one
+/// thread; <see cref="HuggingFaceTokenizer.CreateStreamingDecoder"/> makes one.
+/// </summary>
+/// <remarks>
+/// Byte-level vocabularies: the pieces and <see cref="Flush"/> joined are exactly <see cref="HuggingFaceTokenizer.Decode"/>.
+/// Byte-fallback vocabularies: the same, except where a run of byte tokens turns malformed after a part of it was handed
+/// out; then only the rest becomes U+FFFD.
+/// </remarks>
+public sealed class StreamingDecoder
+{
+    private readonly HuggingFaceTokenizer tokenizer;
+    private readonly bool skipSpecialTokens;
+    private readonly TextAssembler assembler;
+
+    internal StreamingDecoder(HuggingFaceTokenizer tokenizer, TokenDecoder decoder, bool skipSpecialTokens)
+    {
+        this.tokenizer = tokenizer;
+        this.skipSpecialTokens = skipSpecialTokens;
+        assembler = new TextAssembler(decoder);
+    }
+
+    /// <summary>Adds one id.</summary>
+    /// <returns>The text that is certain now and was not before; empty when everything is held back.</returns>
+    /// <exception cref="UserErrorException">The id is not in the vocabulary.</exception>
+    public string Append(int id)
+    {
+        tokenizer.CheckId(id);
+        if (skipSpecialTokens && tokenizer.IsSpecial(id)) return "";
+        assembler.Append(id);
+        return assembler.TakeCertain();
+    }
+
+    /// <summary>Ends the text: what was held back, incomplete characters as U+FFFD. The decoder must not be used afterwards.</summary>
+    public string Flush() => assembler.TakeAll();
+}
