@@ -1,0 +1,95 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace TorchSharp;
+
+/// <summary>A float of 8 exponent and 7 fraction bits: the upper half of a 32-bit float, rounded to the nearest, ties to even.</summary>
+[StructLayout(LayoutKind.Sequential)]
+public readonly struct BFloat16 : IComparable<BFloat16>, IEquatable<BFloat16>, IComparable, IFormattable
+{
+    public static readonly BFloat16 Zero = FromRawValue(0x0000);
+    public static readonly BFloat16 One = FromRawValue(0x3F80);
+    public static readonly BFloat16 NaN = FromRawValue(0x7FC0);
+    public static readonly BFloat16 PositiveInfinity = FromRawValue(0x7F80);
+    public static readonly BFloat16 NegativeInfinity = FromRawValue(0xFF80);
+    public static readonly BFloat16 MaxValue = FromRawValue(0x7F7F);
+    public static readonly BFloat16 MinValue = FromRawValue(0xFF7F);
+    public static readonly BFloat16 Epsilon = FromRawValue(0x3C00);
+    public static readonly BFloat16 MinNormal = FromRawValue(0x0080);
+    public static readonly BFloat16 SmallestSubnormal = FromRawValue(0x0001);
+
+    private readonly ushort _bits;
+
+    public BFloat16(float f)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(f);
+        _bits = float.IsNaN(f) ? (ushort)0x7FC0 : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
+
+    private BFloat16(ushort bits) => _bits = bits;
+
+    public static BFloat16 FromRawValue(ushort rawValue) => new(rawValue);
+
+    public static explicit operator BFloat16(float f) => new(f);
+
+    public static explicit operator BFloat16(double d) => new((float)d);
+
+    public static explicit operator float(BFloat16 bf) => bf.ToSingle();
+
+    public static explicit operator double(BFloat16 bf) => bf.ToSingle();
+
+    public static BFloat16 operator +(BFloat16 a, BFloat16 b) => new(a.ToSingle() + b.ToSingle());
+
+    public static BFloat16 operator -(BFloat16 a, BFloat16 b) => new(a.ToSingle() - b.ToSingle());
+
+    public static BFloat16 operator *(BFloat16 a, BFloat16 b) => new(a.ToSingle() * b.ToSingle());
+
+    public static BFloat16 operator /(BFloat16 a, BFloat16 b) => new(a.ToSingle() / b.ToSingle());
+
+    public static BFloat16 operator %(BFloat16 a, BFloat16 b) => new(a.ToSingle() % b.ToSingle());
+
+    public static BFloat16 operator -(BFloat16 a) => FromRawValue((ushort)(a._bits ^ 0x8000));
+
+    public static bool operator ==(BFloat16 a, BFloat16 b) => a.ToSingle() == b.ToSingle();
+
+    public static bool operator !=(BFloat16 a, BFloat16 b) => a.ToSingle() != b.ToSingle();
+
+    public static bool operator <(BFloat16 a, BFloat16 b) => a.ToSingle() < b.ToSingle();
+
+    public static bool operator <=(BFloat16 a, BFloat16 b) => a.ToSingle() <= b.ToSingle();
+
+    public static bool operator >(BFloat16 a, BFloat16 b) => a.ToSingle() > b.ToSingle();
+
+    public static bool operator >=(BFloat16 a, BFloat16 b) => a.ToSingle() >= b.ToSingle();
+
+    public static bool IsNaN(BFloat16 bf) => float.IsNaN(bf.ToSingle());
+
+    public static bool IsFinite(BFloat16 bf) => float.IsFinite(bf.ToSingle());
+
+    public static bool IsInfinity(BFloat16 bf) => float.IsInfinity(bf.ToSingle());
+
+    public static bool IsPositiveInfinity(BFloat16 bf) => float.IsPositiveInfinity(bf.ToSingle());
+
+    public static bool IsNegativeInfinity(BFloat16 bf) => float.IsNegativeInfinity(bf.ToSingle());
+
+    public float ToSingle() => BitConverter.UInt32BitsToSingle((uint)_bits << 16);
+
+    public int CompareTo(BFloat16 other) => ToSingle().CompareTo(other.ToSingle());
+
+    public int CompareTo(object? obj) => obj switch
+    {
+        null => 1,
+        BFloat16 other => CompareTo(other),
+        _ => throw new ArgumentException($"Object must be of type {nameof(BFloat16)}."),
+    };
+
+    public bool Equals(BFloat16 other) => ToSingle().Equals(other.ToSingle());
+
+    public override bool Equals(object? obj) => obj is BFloat16 other && Equals(other);
+
+    public override int GetHashCode() => ToSingle().GetHashCode();
+
+    public override string ToString() => ToSingle().ToString(CultureInfo.InvariantCulture);
+
+    public string ToString(string? format, IFormatProvider? formatProvider) => ToSingle().ToString(format, formatProvider);
+}
