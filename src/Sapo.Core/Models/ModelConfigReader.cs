@@ -17,12 +17,6 @@ public static class ModelConfigReader
         ["mistral"] = "MistralForCausalLM",
     };
 
-    /// <summary>The class name that config.json's <c>architectures</c> holds for a model type.</summary>
-    /// <exception cref="ArgumentException">The model type is not supported.</exception>
-    public static string ArchitectureOf(string modelType) => Architectures.TryGetValue(modelType, out var architecture)
-        ? architecture
-        : throw new ArgumentException($"{modelType} is none of {string.Join(", ", Architectures.Keys)}.", nameof(modelType));
-
     /// <summary>Reads a folder's configuration.</summary>
     /// <exception cref="UserErrorException">A file is missing or broken, or the model is of a kind that is not supported.</exception>
     public static ModelConfig Read(string folder)
@@ -55,7 +49,7 @@ public static class ModelConfigReader
         var heads = fields.Positive("num_attention_heads");
         var hidden = fields.Positive("hidden_size");
         var layers = fields.Positive("num_hidden_layers");
-        var attentionBias = type is not ("qwen2" or "mistral") && fields.Bool("attention_bias"); // those two have no such member
+        var attentionBias = fields.Bool("attention_bias");
         var config = new ModelConfig
         {
             ModelType = type,
@@ -72,7 +66,7 @@ public static class ModelConfigReader
             RopeScaling = Scaling(fields),
             TieWordEmbeddings = fields.Bool("tie_word_embeddings"),
             QueryKeyValueBias = type == "qwen2" || attentionBias,
-            OutputBias = attentionBias,
+            OutputBias = type != "qwen2" && attentionBias,
             MlpBias = type == "llama" && fields.Bool("mlp_bias"),
             QueryKeyNorm = type is "qwen3" or "qwen3_moe",
             SlidingWindows = Windows(fields, type, layers),
@@ -118,10 +112,9 @@ public static class ModelConfigReader
 
     private static int?[] Windows(Fields fields, string type, int layers)
     {
-        var window = type == "mistral" && !fields.Has("sliding_window") ? 4096 : fields.Int("sliding_window"); // MistralConfig's default
+        var window = fields.Int("sliding_window");
         var used = window is not null && (type == "mistral" || (type != "llama" && fields.Bool("use_sliding_window")));
         if (!used) return new int?[layers];
-        if (type == "qwen3_moe") throw fields.Error("use_sliding_window is true", "false for qwen3_moe", "Sliding windows are not supported in this family");
         if (window <= 0) throw fields.Error($"sliding_window is {window}", "a positive number or null", "Correct config.json");
         var kinds = fields.Strings("layer_types").ToArray();
         if (kinds.Length > 0)
@@ -181,8 +174,6 @@ public static class ModelConfigReader
         public UserErrorException Error(string found, string? expected, string remedy) => new($"{Path}: {found}", expected, remedy);
 
         public Fields? Object(string name) => Find(name) is { ValueKind: JsonValueKind.Object } value ? this with { Element = value } : null;
-
-        public bool Has(string name) => Element.TryGetProperty(name, out _);
 
         public string? String(string name) => Find(name)?.GetString();
 

@@ -1,0 +1,140 @@
+// Attention works on rectangles, everything else on tokens without padding. A block is the rectangle of some of a
+// micro-batch's tokens: groups x rows x width slots, where a row is a causal sequence and the rows of one group may share
+// a prefix, which is a row of another block.
+//
+//   prompts      [groups, 1, P]      causal among themselves
+//   completions  [groups, G, T]      causal in each row; every row of group j also sees all of prompt j
+//
+// Its tokens lie one after another in the micro-batch, row by row; slots beyond a row's end are filled with any token
+// on the way in and dropped on the way out.
+using static TorchSharp.torch;
+
+namespace Sapo.Learner.Batches;
+
+/// <summary>The tokens of a micro-batch that attend to each other in one rectangle.</summary>
+internal sealed class SequenceBlock : IDisposable
+{
+    private readonly int[] _lengths;
+    private readonly Device _device;
+    private readonly Dictionary<(int Repeats, int? Window), Tensor> _ownMasks = [];
+    private readonly Dictionary<int, Tensor?> _prefixMasks = [];
+    private readonly Tensor? _tokenOfSlot, _slotOfToken, _filled;
+
+    /// <summary>Lays out rows.</summary>
+    /// <param name="firstToken">Where the block's tokens begin in the micro-batch.</param>
+    /// <param name="rowsPerGroup">Rows that share a prefix.</param>
+    /// <param name="lengths">Tokens of each row; a multiple of <paramref name="rowsPerGroup"/> rows, at least one of them not empty.</param>
+    /// <param name="prefix">The block whose row j all rows of group j see entirely, or null.</param>
+    /// <param name="device">Where the model computes.</param>
+    public SequenceBlock(int firstToken, int rowsPerGroup, int[] lengths, SequenceBlock? prefix, Device device)
+    {
+        (FirstToken, RowsPerGroup, _lengths, Prefix, _device) = (firstToken, rowsPerGroup, lengths, prefix, device);
+        (Groups, Width, TokenCount) = (lengths.Length / rowsPerGroup, lengths.Max(), lengths.Sum());
+        if (TokenCount == SlotCount) return;
+        using var scope = NewDisposeScope();
+        var (tokenOfSlot, slotOfToken, filled) = (new long[SlotCount], new long[TokenCount], new float[SlotCount]);
+        for (int row = 0, token = 0; row < lengths.Length; row++)
+            for (var position = 0; position < lengths[row]; position++, token++)
+            {
+                var slot = row * Width + position;
+                (tokenOfSlot[slot], slotOfToken[token], filled[slot]) = (token, slot, 1);
+            }
+        _tokenOfSlot = tensor(tokenOfSlot, device: device).DetachFromDisposeScope();
+        _slotOfToken = tensor(slotOfToken, device: device).DetachFromDisposeScope();
+        _filled = tensor(filled, device: device).DetachFromDisposeScope();
+    }
+
+    /// <summary>First token, in the micro-batch.</summary>
+    public int FirstToken { get; }
+
+    /// <summary>Number of tokens.</summary>
+    public int TokenCount { get; }
+
+    /// <summary>Number of groups.</summary>
+    public int Groups { get; }
+
+    /// <summary>Rows per group.</summary>
+    public int RowsPerGroup { get; }
+
+    /// <summary>Slots per row: the longest row.</summary>
+    public int Width { get; }
+
+    /// <summary>The block whose rows the groups share as a prefix, or null.</summary>
+    public SequenceBlock? Prefix { get; }
+
+    /// <summary>Slots, padding included.</summary>
+    public int SlotCount => Groups * RowsPerGroup * Width;
+
+    /// <summary>Score elements per head: what attention computes and keeps.</summary>
+    public long ScoreElements => (long)SlotCount * (Width + (Prefix?.Width ?? 0));
+
+    /// <summary>This block's tokens [TokenCount, ...] spread over its slots [SlotCount, ...]; padding holds copies of a token.</summary>
+    public Tensor ToSlots(Tensor tokens) => _tokenOfSlot is null ? tokens.alias() : tokens.index_select(0, _tokenOfSlot);
+
+    /// <summary>As <see cref="ToSlots"/> for a gradient [TokenCount, columns]: padding holds zeros.</summary>
+    public Tensor GradientToSlots(Tensor tokens)
+    {
+        if (_tokenOfSlot is null) return tokens.alias();
+        using var scope = NewDisposeScope();
+        return tokens.index_select(0, _tokenOfSlot).mul_(_filled!.unsqueeze(1)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Back from slots to tokens; padding is dropped.</summary>
+    public Tensor FromSlots(Tensor slots) => _slotOfToken is null ? slots.alias() : slots.index_select(0, _slotOfToken);
+
+    /// <summary>
+    /// [1, repeats * Width, Width]: added to the scores of a row's queries against its own keys; 0 where a token is seen,
+    /// minus infinity elsewhere. Owned by the block.
+    /// </summary>
+    /// <param name="repeats">Query heads per key head: the mask is repeated that often.</param>
+    /// <param name="window">The layer's sliding window, or null.</param>
+    /// <param name="precision">Precision of the scores.</param>
+    public Tensor OwnMask(int repeats, int? window, ScalarType precision)
+    {
+        var effective = window < Width ? window : null;
+        if (_ownMasks.TryGetValue((repeats, effective), out var known)) return known;
+        using var scope = NewDisposeScope();
+        var mask = new float[Width * Width];
+        for (var query = 0; query < Width; query++)
+            for (var key = 0; key < Width; key++)
+                if (key > query || query - key >= effective) mask[query * Width + key] = float.NegativeInfinity;
+        var made = tensor(mask, [1, Width, Width], device: _device).to_type(precision).repeat(1, repeats, 1).DetachFromDisposeScope();
+        _ownMasks.Add((repeats, effective), made);
+        return made;
+    }
+
+    /// <summary>
+    /// [Groups, 1, 1, Width or 1, prefix width]: added to the scores against the prefix, or null when all of it is seen by all.
+    /// Owned by the block.
+    /// </summary>
+    public Tensor? PrefixMask(int? window, ScalarType precision)
+    {
+        var effective = window < Prefix!.Width + Width ? window!.Value : int.MaxValue;
+        if (_prefixMasks.TryGetValue(effective, out var known)) return known;
+        var made = effective == int.MaxValue && Prefix.TokenCount == Prefix.SlotCount ? null : MakePrefixMask(effective, precision);
+        _prefixMasks.Add(effective, made);
+        return made;
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        foreach (var mask in _ownMasks.Values) mask.Dispose();
+        foreach (var mask in _prefixMasks.Values) mask?.Dispose();
+        _tokenOfSlot?.Dispose();
+        _slotOfToken?.Dispose();
+        _filled?.Dispose();
+    }
+
+    private Tensor MakePrefixMask(int window, ScalarType precision)
+    {
+        using var scope = NewDisposeScope();
+        var (queries, keys) = (window == int.MaxValue ? 1 : Width, Prefix!.Width);
+        var mask = new float[Groups * queries * keys];
+        for (int group = 0, at = 0; group < Groups; group++)
+            for (var query = 0; query < queries; query++)
+                for (var key = 0; key < keys; key++, at++)
+                    if (key >= Prefix._lengths[group] || Prefix._lengths[group] + query - key >= window) mask[at] = float.NegativeInfinity;
+        return tensor(mask, [Groups, 1, 1, queries, keys], device: _device).to_type(precision).DetachFromDisposeScope();
+    }
+}

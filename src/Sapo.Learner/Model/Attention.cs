@@ -1,0 +1,149 @@
+// Attention of one layer on packed tokens: norm, one product for queries, keys and values, head norms (qwen3), rotation,
+// block attention, output product added to the residual stream. Backward in the opposite order.
+using Sapo.Core.Models;
+using Sapo.Learner.Batches;
+using static TorchSharp.torch;
+
+namespace Sapo.Learner.Model;
+
+/// <summary>What attention keeps from its forward pass.</summary>
+internal sealed record AttentionState(NormState Norm, NormState? HeadNorm, IReadOnlyList<BlockState> Blocks, Tensor Output);
+
+/// <summary>The attention half of a layer.</summary>
+internal sealed class Attention
+{
+    private readonly ModelConfig _config;
+    private readonly Parameter _norm;
+    private readonly Parameter? _queryNorm, _keyNorm;
+    private readonly Linear _input, _output;
+    private readonly BlockAttention _attend;
+    private readonly int _turnedHeads;
+
+    /// <summary>Binds the parameters of one layer.</summary>
+    public Attention(ModelConfig config, FlatParameters parameters, int layer)
+    {
+        var prefix = $"model.layers.{layer}.";
+        var attention = prefix + "self_attn.";
+        string[] packed = [attention + "q_proj", attention + "k_proj", attention + "v_proj"];
+        _config = config;
+        _norm = parameters[prefix + "input_layernorm.weight"];
+        _input = new Linear(
+            parameters.Packed(Array.ConvertAll(packed, name => name + ".weight")),
+            config.QueryKeyValueBias ? parameters.Packed(Array.ConvertAll(packed, name => name + ".bias")) : null);
+        _output = new Linear(parameters[attention + "o_proj.weight"], parameters.Find(attention + "o_proj.bias"));
+        _queryNorm = parameters.Find(attention + "q_norm.weight");
+        _keyNorm = parameters.Find(attention + "k_norm.weight");
+        _attend = new BlockAttention(config, config.SlidingWindows[layer]);
+        _turnedHeads = config.HeadCount + config.KeyValueHeadCount;
+    }
+
+    /// <summary>x + attention(norm(x)).</summary>
+    /// <param name="x">[N, hidden].</param>
+    /// <param name="blocks">The rectangles.</param>
+    /// <param name="rotary">The tokens' rotations.</param>
+    /// <param name="keepProbabilities">False: the backward pass computes them again.</param>
+    public (Tensor Sum, AttentionState State) Forward(Tensor x, IReadOnlyList<SequenceBlock> blocks, RotaryEmbedding rotary, bool keepProbabilities)
+    {
+        using var scope = NewDisposeScope();
+        var norm = RmsNorm.Normalize(x, _config.RmsNormEpsilon);
+        var projected = _input.Forward(RmsNorm.Scale(norm, _norm.Value)).view(x.shape[0], _turnedHeads + _config.KeyValueHeadCount, _config.HeadSize);
+        var heads = projected.narrow(1, 0, _turnedHeads);
+        NormState? headNorm = null;
+        if (_queryNorm is not null)
+        {
+            headNorm = RmsNorm.Normalize(heads, _config.RmsNormEpsilon);
+            heads = RmsNorm.Scale(headNorm.Value, HeadNormWeights());
+        }
+        var (output, states) = Attend(rotary.Turn(heads), projected.narrow(1, _turnedHeads, _config.KeyValueHeadCount), blocks, keepProbabilities);
+        var sum = _output.ForwardAddedTo(x, output);
+        foreach (var kept in Tensors(norm, headNorm, states, output)) kept.MoveToOuterDisposeScope();
+        return (sum.MoveToOuterDisposeScope(), new AttentionState(norm, headNorm, states, output));
+    }
+
+    /// <summary>Adds to the gradients of this half's parameters and to the residual stream's gradient.</summary>
+    /// <param name="state">From the forward pass.</param>
+    /// <param name="rotary">The tokens' rotations.</param>
+    /// <param name="residual">[N, hidden] dL/dsum on the way in, dL/dx on the way out.</param>
+    public void Backward(AttentionState state, RotaryEmbedding rotary, Tensor residual)
+    {
+        using var scope = NewDisposeScope();
+        var gradient = AttendBackward(state.Blocks, _output.Backward(state.Output, residual));
+        var heads = gradient.narrow(1, 0, _turnedHeads);
+        var turnedBack = rotary.TurnBack(heads);
+        if (state.HeadNorm is { } headNorm)
+        {
+            (turnedBack, var perToken) = RmsNorm.Backward(headNorm, HeadNormWeights(), turnedBack);
+            _queryNorm!.Gradient.add_(perToken.narrow(1, 0, _config.HeadCount).sum(0, 1));
+            _keyNorm!.Gradient.add_(perToken.narrow(1, _config.HeadCount, _config.KeyValueHeadCount).sum(0, 1));
+        }
+        heads.copy_(turnedBack);
+        var normed = _input.Backward(RmsNorm.Scale(state.Norm, _norm.Value), gradient.view(residual.shape[0], -1));
+        var (input, weightPerToken) = RmsNorm.Backward(state.Norm, _norm.Value, normed);
+        _norm.Gradient.add_(weightPerToken.sum(dim: 0));
+        residual.add_(input);
+    }
+
+    /// <summary>The tensors a state owns.</summary>
+    public static IEnumerable<Tensor> Tensors(AttentionState state) => Tensors(state.Norm, state.HeadNorm, state.Blocks, state.Output);
+
+    private static IEnumerable<Tensor> Tensors(NormState norm, NormState? headNorm, IReadOnlyList<BlockState> blocks, Tensor output)
+    {
+        yield return norm.Normalized;
+        yield return norm.InverseRoot;
+        yield return output;
+        if (headNorm is { } heads)
+        {
+            yield return heads.Normalized;
+            yield return heads.InverseRoot;
+        }
+        foreach (var block in blocks)
+        {
+            yield return block.Queries;
+            yield return block.Keys;
+            yield return block.Values;
+            if (block.Probabilities is not null) yield return block.Probabilities;
+        }
+    }
+
+    private (Tensor Output, List<BlockState> States) Attend(Tensor turned, Tensor values, IReadOnlyList<SequenceBlock> blocks, bool keepProbabilities)
+    {
+        var states = new List<BlockState>();
+        var outputs = new List<Tensor>();
+        foreach (var block in blocks)
+        {
+            var (output, state) = _attend.Forward(
+                block, turned.narrow(0, block.FirstToken, block.TokenCount), values.narrow(0, block.FirstToken, block.TokenCount), PrefixState(block, states), keepProbabilities);
+            outputs.Add(output);
+            states.Add(state);
+        }
+        return (outputs.Count == 1 ? outputs[0] : cat(outputs, dim: 0), states);
+    }
+
+    /// <summary>Blocks are visited from the last to the first, so that a prefix is visited after all that saw it.</summary>
+    private Tensor AttendBackward(IReadOnlyList<BlockState> states, Tensor outputGradient)
+    {
+        var gradients = new Tensor[states.Count];
+        var fromSuffix = new Dictionary<SequenceBlock, KeyValueGradient>();
+        for (var index = states.Count - 1; index >= 0; index--)
+        {
+            var state = states[index];
+            var prefix = PrefixState(state.Block, states);
+            KeyValueGradient? toPrefix = null;
+            if (prefix is not null && !fromSuffix.TryGetValue(prefix.Block, out toPrefix)) fromSuffix.Add(prefix.Block, toPrefix = new KeyValueGradient(prefix.Keys));
+            gradients[index] = _attend.Backward(
+                state, prefix, outputGradient.narrow(0, state.Block.FirstToken, state.Block.TokenCount), toPrefix, fromSuffix.GetValueOrDefault(state.Block));
+        }
+        foreach (var sums in fromSuffix.Values) sums.Dispose();
+        return gradients.Length == 1 ? gradients[0] : cat(gradients, dim: 0);
+    }
+
+    private static BlockState? PrefixState(SequenceBlock block, IEnumerable<BlockState> states) =>
+        block.Prefix is null ? null : states.First(state => ReferenceEquals(state.Block, block.Prefix));
+
+    /// <summary>[query heads + key heads, D].</summary>
+    private Tensor HeadNormWeights()
+    {
+        using var scope = NewDisposeScope();
+        return cat([_queryNorm!.Value.expand(_config.HeadCount, -1), _keyNorm!.Value.expand(_config.KeyValueHeadCount, -1)], dim: 0).MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,120 @@
+// The decoder: embedding, layers, final norm, head; qwen2, qwen3, qwen3_moe, llama, mistral, as ModelConfig says.
+//
+//   token ids -> embedding -> [ attention + MLP ] x layers -> hidden states of the predicting tokens -> norm -> head
+//
+// The backward pass is written out beside the forward pass, piece by piece, instead of being recorded: gradients are added
+// straight into the flat buffer, each piece keeps only what its derivative needs, and a step is a fixed list of calls.
+// Every derivative is held to reference gradients and to finite differences by tests.
+using Sapo.Core.Models;
+using Sapo.Learner.Batches;
+using static TorchSharp.torch;
+
+namespace Sapo.Learner.Model;
+
+/// <summary>A causal language model bound to flat parameters, which it does not own.</summary>
+internal sealed class DecoderModel
+{
+    /// <summary>Attention probabilities of all layers together are kept for the backward pass up to this size, else computed again.</summary>
+    private const long MaxKeptProbabilityBytes = 512L << 20;
+
+    private readonly FlatParameters _parameters;
+    private readonly Parameter _embedding, _norm;
+    private readonly Attention[] _attention;
+    private readonly FeedForward[] _feedForward;
+    private readonly LanguageHead _head;
+
+    /// <summary>Binds the parameters.</summary>
+    public DecoderModel(ModelConfig config, FlatParameters parameters, long headChunkBytes = LanguageHead.DefaultChunkBytes)
+    {
+        (Config, _parameters) = (config, parameters);
+        _embedding = parameters["model.embed_tokens.weight"];
+        _norm = parameters["model.norm.weight"];
+        _attention = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new Attention(config, parameters, layer))];
+        _feedForward = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new FeedForward(config, parameters, layer))];
+        _head = new LanguageHead(config.TieWordEmbeddings ? _embedding : parameters["lm_head.weight"], headChunkBytes);
+    }
+
+    /// <summary>The architecture.</summary>
+    public ModelConfig Config { get; }
+
+    /// <summary>Computes log-probs and entropies and forgets everything else.</summary>
+    public HeadResult Evaluate(PackedTokens batch)
+    {
+        using var scope = NewDisposeScope();
+        using var pass = RunLayers(batch, keep: false);
+        return _head.Forward(pass.HeadInput, batch);
+    }
+
+    /// <summary>The forward pass, with what the backward pass needs. The caller disposes it.</summary>
+    public ForwardPass Forward(PackedTokens batch)
+    {
+        var pass = RunLayers(batch, keep: true);
+        pass.Values = _head.Forward(pass.HeadInput, batch);
+        return pass;
+    }
+
+    /// <summary>The forward pass without head values, for losses whose gradient does not depend on them.</summary>
+    public ForwardPass ForwardWithoutValues(PackedTokens batch) => RunLayers(batch, keep: true);
+
+    /// <summary>[M, vocabulary]: the logits that predict each target, temperature included.</summary>
+    public Tensor Logits(PackedTokens batch)
+    {
+        using var scope = NewDisposeScope();
+        using var pass = RunLayers(batch, keep: false);
+        return _head.AllLogits(pass.HeadInput).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Adds dL/dparameter of every parameter to the flat gradient buffer.</summary>
+    /// <param name="pass">A forward pass with the present weights.</param>
+    /// <param name="logProbGradient">[M] dL/dlog-prob.</param>
+    /// <param name="entropyGradient">[M] dL/dentropy, or null for zeros.</param>
+    /// <param name="routerBalance">Coefficient of the router's load-balance loss; 0 leaves it out.</param>
+    /// <param name="values">Filled with log-probs and entropies if the pass came without them.</param>
+    public void Backward(ForwardPass pass, double[] logProbGradient, double[]? entropyGradient = null, double routerBalance = 0, HeadResult? values = null)
+    {
+        using var scope = NewDisposeScope();
+        var batch = pass.Batch;
+        var headInput = _head.Backward(pass.HeadInput, batch, logProbGradient, entropyGradient, values);
+        var (hidden, weightPerToken) = RmsNorm.Backward(pass.FinalNorm, _norm.Value, headInput.mul_(pass.InverseTemperatures));
+        _norm.Gradient.add_(weightPerToken.sum(dim: 0));
+        var residual = hidden.new_zeros([batch.TokenCount, Config.HiddenSize]);
+        residual.index_add_(0, batch.Predictors, hidden, 1);
+        var balance = routerBalance == 0 ? null : pass.Balance(Config.Mixture!).Gradient.mul_(routerBalance);
+        for (var layer = Config.LayerCount - 1; layer >= 0; layer--)
+        {
+            _feedForward[layer].Backward(pass.Layers[layer].FeedForward, residual, balance);
+            _attention[layer].Backward(pass.Layers[layer].Attention, pass.Rotary, residual);
+            pass.Release(layer);
+        }
+        _embedding.Gradient.index_add_(0, batch.TokenIds, residual, 1);
+    }
+
+    private ForwardPass RunLayers(PackedTokens batch, bool keep)
+    {
+        using var scope = NewDisposeScope();
+        var precision = _parameters.Values.dtype;
+        var pass = new ForwardPass(batch, new RotaryEmbedding(Config, batch.Positions, precision));
+        try
+        {
+            var bytes = batch.ScoreElements * Config.HeadCount * Config.LayerCount * _parameters.Values.ElementSize;
+            var x = _embedding.Value.index_select(0, batch.TokenIds);
+            for (var layer = 0; layer < Config.LayerCount; layer++) x = RunLayer(layer, x, pass, keep, keep && bytes <= MaxKeptProbabilityBytes);
+            pass.SetHead(RmsNorm.Normalize(x.index_select(0, batch.Predictors), Config.RmsNormEpsilon), _norm.Value, batch.InverseTemperatures.to_type(precision).unsqueeze(1));
+            return pass;
+        }
+        catch
+        {
+            pass.Dispose();
+            throw;
+        }
+    }
+
+    private Tensor RunLayer(int layer, Tensor x, ForwardPass pass, bool keep, bool keepProbabilities)
+    {
+        using var scope = NewDisposeScope();
+        var (attended, attention) = _attention[layer].Forward(x, pass.Batch.Blocks, pass.Rotary, keepProbabilities);
+        var (sum, feedForward) = _feedForward[layer].Forward(attended);
+        if (keep) pass.Keep(new LayerState(attention, feedForward));
+        return sum.MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,69 @@
+// down(silu(gate(x)) * up(x)), gate and up in one product. With s = sigmoid(gate) and silu = gate * s:
+//   d up = d * silu        d gate = d * up * (s + silu - s * silu)
+using static TorchSharp.torch;
+
+namespace Sapo.Learner.Model;
+
+/// <summary>A dense MLP, or one expert.</summary>
+internal sealed class GatedMlp
+{
+    private readonly Linear _gateUp, _down;
+
+    /// <summary>Binds the parameters below a prefix such as <c>model.layers.0.mlp.</c>.</summary>
+    public GatedMlp(FlatParameters parameters, string prefix)
+    {
+        string[] packed = [prefix + "gate_proj", prefix + "up_proj"];
+        var bias = parameters.Find(prefix + "gate_proj.bias") is null ? null : parameters.Packed(Array.ConvertAll(packed, name => name + ".bias"));
+        _gateUp = new Linear(parameters.Packed(Array.ConvertAll(packed, name => name + ".weight")), bias);
+        _down = new Linear(parameters[prefix + "down_proj.weight"], parameters.Find(prefix + "down_proj.bias"));
+    }
+
+    /// <summary>[n, 2 x width]: gate and up, all that the backward pass needs beside the input.</summary>
+    public Tensor GateUp(Tensor x) => _gateUp.Forward(x);
+
+    /// <summary>[n, hidden]: the output, from <see cref="GateUp"/>.</summary>
+    public Tensor Forward(Tensor gateUp)
+    {
+        using var scope = NewDisposeScope();
+        return _down.Forward(Activate(gateUp)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As <see cref="Forward"/>, added to the residual stream.</summary>
+    public Tensor ForwardAddedTo(Tensor residual, Tensor gateUp)
+    {
+        using var scope = NewDisposeScope();
+        return _down.ForwardAddedTo(residual, Activate(gateUp)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Adds the gradients of the parameters and returns that of x.</summary>
+    /// <param name="x">[n, hidden]: the input.</param>
+    /// <param name="gateUp">From <see cref="GateUp"/>.</param>
+    /// <param name="gradient">[n, hidden]: dL/doutput.</param>
+    public Tensor Backward(Tensor x, Tensor gateUp, Tensor gradient)
+    {
+        using var scope = NewDisposeScope();
+        var (gate, up) = Halves(gateUp);
+        var sigmoid = gate.sigmoid();
+        var silu = gate * sigmoid;
+        var activated = _down.Backward(silu * up, gradient);
+        var gateUpGradient = gateUp.empty_like();
+        var (gateGradient, upGradient) = Halves(gateUpGradient);
+        upGradient.copy_(activated).mul_(silu);
+        var slope = silu.addcmul(silu, sigmoid, -1).add_(sigmoid);
+        gateGradient.copy_(activated).mul_(up).mul_(slope);
+        return _gateUp.Backward(x, gateUpGradient).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Activate(Tensor gateUp)
+    {
+        using var scope = NewDisposeScope();
+        var (gate, up) = Halves(gateUp);
+        return gate.silu().mul_(up).MoveToOuterDisposeScope();
+    }
+
+    private static (Tensor Gate, Tensor Up) Halves(Tensor gateUp)
+    {
+        var width = gateUp.shape[1] / 2;
+        return (gateUp.narrow(1, 0, width), gateUp.narrow(1, width, width));
+    }
+}

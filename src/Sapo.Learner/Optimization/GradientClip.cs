@@ -1,0 +1,41 @@
+using Sapo.Core;
+using Sapo.Learner.Model;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Sapo.Learner.Optimization;
+
+/// <summary>The global 2-norm of all gradients and what follows from it.</summary>
+internal static class GradientClip
+{
+    /// <summary>PyTorch's clip_grad_norm_ adds this to the norm it divides by.</summary>
+    private const double NormEpsilon = 1e-6;
+
+    /// <summary>The norm of a flat buffer, summed in double precision block by block; NaN or infinite when a gradient is.</summary>
+    public static double Norm(Tensor gradients)
+    {
+        const long block = 1 << 20;
+        double squares = 0;
+        for (long first = 0; first < gradients.shape[0]; first += block)
+        {
+            using var scope = NewDisposeScope();
+            var norm = gradients.narrow(0, first, Math.Min(block, gradients.shape[0] - first)).norm().ToDouble();
+            squares += norm * norm;
+        }
+        return Math.Sqrt(squares);
+    }
+
+    /// <summary>What gradients are multiplied with: min(1, max / (norm + 1e-6)), or 1 without a limit.</summary>
+    public static double Factor(double norm, double? maxNorm) => maxNorm is { } limit ? Math.Min(1, limit / (norm + NormEpsilon)) : 1;
+
+    /// <summary>The checkpoint name of the first tensor with a gradient that is not finite.</summary>
+    public static string FirstNonFinite(FlatParameters parameters)
+    {
+        foreach (var slot in parameters.InCheckpointOrder)
+        {
+            using var scope = NewDisposeScope();
+            if (!double.IsFinite(parameters.Gradients.narrow(0, slot.Offset, slot.Count).abs().max().ToDouble())) return slot.Name;
+        }
+        return "the sum of all squares, which overflows";
+    }
+}

@@ -1,0 +1,84 @@
+using System.Text.Json;
+using Sapo.Core.Models;
+using Sapo.Learner.Batches;
+using Sapo.Learner.Model;
+using Sapo.Learner.Tests.Objectives;
+using Sapo.Testing;
+using static TorchSharp.torch;
+
+namespace Sapo.Learner.Tests.Model;
+
+/// <summary>One folder of golden/hf: a checkpoint, and where its reference values lie.</summary>
+internal sealed record HuggingFaceCase(string Folder, string GoldenFolder)
+{
+    /// <summary>Every folder of models.json that is there.</summary>
+    public static IReadOnlyList<HuggingFaceCase> All { get; } =
+        [.. GoldenJson.Read("hf", "models.json").GetProperty("models").EnumerateArray()
+            .Select(model => new HuggingFaceCase(model.GetProperty("folder").GetString()!, model.GetProperty("golden").GetString()!))
+            .Where(one => Directory.Exists(one.FolderPath))];
+
+    public string FolderPath => Golden.PathOf("hf", Folder);
+
+    public JsonElement Json => GoldenJson.Read("hf", GoldenFolder, "golden.json");
+
+    public GoldenTensors Tensors() => new(Golden.PathOf("hf", GoldenFolder, "golden.safetensors"));
+
+    public override string ToString() => Folder;
+}
+
+/// <summary>A checkpoint loaded into a model.</summary>
+internal sealed class LoadedModel : IDisposable
+{
+    public LoadedModel(string folder, ScalarType precision = ScalarType.Float32, long headChunkBytes = LanguageHead.DefaultChunkBytes)
+    {
+        using var checkpoint = HuggingFaceCheckpoint.Open(folder);
+        Parameters = new FlatParameters(checkpoint.Config, precision, CPU);
+        Parameters.Load(checkpoint);
+        Model = new DecoderModel(checkpoint.Config, Parameters, headChunkBytes);
+    }
+
+    public FlatParameters Parameters { get; }
+
+    public DecoderModel Model { get; }
+
+    /// <summary>The gradient of every checkpoint tensor; afterwards all gradients are zero.</summary>
+    public Dictionary<string, double[]> TakeGradients()
+    {
+        var gradients = Parameters.InCheckpointOrder.ToDictionary(
+            slot => slot.Name, slot => HostArrays.Double(Parameters[slot.Name].Gradient), StringComparer.Ordinal);
+        Parameters.Gradients.zero_();
+        return gradients;
+    }
+
+    public void Dispose() => Parameters.Dispose();
+}
+
+/// <summary>The rows of a padded reference batch without their padding.</summary>
+internal sealed record GoldenRows(int[][] Tokens, int[] PromptLengths, int[][] CompletionPositions)
+{
+    /// <summary>From input_ids, attention_mask and completion_mask, with a prefix such as "group.".</summary>
+    public static GoldenRows Read(GoldenTensors golden, string prefix = "")
+    {
+        var (ids, real, completion) = (golden.Rows(prefix + "input_ids"), golden.Rows(prefix + "attention_mask"), golden.Rows(prefix + "completion_mask"));
+        int[][] positions = [.. completion.Select(row => Enumerable.Range(0, row.Length).Where(position => row[position] != 0).ToArray())];
+        return new GoldenRows(
+            [.. ids.Zip(real, (row, mask) => row.Take(mask.Count(value => value != 0)).Select(id => (int)id).ToArray())],
+            [.. positions.Select(row => row[0])], positions);
+    }
+
+    /// <summary>Every row as a group of its own.</summary>
+    public TokenGroup[] Groups(double temperature) =>
+        [.. Tokens.Select((row, index) => new TokenGroup(row[..PromptLengths[index]], [new TokenRow(row[PromptLengths[index]..])], temperature))];
+
+    /// <summary>All rows as completions of the one prompt they share.</summary>
+    public TokenGroup AsGroup(double temperature) =>
+        new(Tokens[0][..PromptLengths[0]], [.. Tokens.Select((row, index) => new TokenRow(row[PromptLengths[index]..]))], temperature);
+
+    /// <summary>Every row from its first token on, with one more token at its end, so that all real positions predict something.</summary>
+    public TokenGroup[] GroupsOfAllPositions() =>
+        [.. Tokens.Select(row => new TokenGroup(row[..1], [new TokenRow([.. row[1..], 0])], 1))];
+
+    /// <summary>The values of a padded tensor at the completion tokens, row by row.</summary>
+    public double[] AtCompletions(double[][] padded) =>
+        [.. CompletionPositions.SelectMany((positions, row) => positions.Select(position => padded[row][position]))];
+}
