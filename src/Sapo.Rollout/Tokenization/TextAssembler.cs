@@ -2,6 +2,7 @@
 //   byte-level: a malformed sequence becomes U+FFFD as soon as it is known to be malformed
 //   byte fallback: a run of bytes that turns out malformed is rewritten as one U+FFFD per byte
 using System.Buffers;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Sapo.Rollout.Tokenization;
@@ -90,30 +91,22 @@ internal sealed class TextAssembler(TokenDecoder decoder)
         runIsMalformed = false;
     }
 
+    /// <summary>Turns the waiting bytes and these into characters as far as they allow; the rest waits.</summary>
     private void AppendBytes(ReadOnlySpan<byte> bytes)
     {
-        foreach (var value in bytes)
-        {
-            tail.Add(value);
-            Settle();
-        }
-    }
-
-    /// <summary>Turns the waiting bytes into characters as far as they allow.</summary>
-    private void Settle()
-    {
-        Span<byte> waiting = stackalloc byte[tail.Count];
-        for (var i = 0; i < waiting.Length; i++) waiting[i] = tail[i];
+        Span<byte> waiting = tail.Count + bytes.Length <= 256 ? stackalloc byte[tail.Count + bytes.Length] : new byte[tail.Count + bytes.Length];
+        CollectionsMarshal.AsSpan(tail).CopyTo(waiting);
+        bytes.CopyTo(waiting[tail.Count..]);
+        tail.Clear();
         Span<char> characters = stackalloc char[2];
-        var used = 0;
-        while (used < waiting.Length)
+        while (waiting.Length > 0)
         {
-            var status = Rune.DecodeFromUtf8(waiting[used..], out var rune, out var consumed);
+            var status = Rune.DecodeFromUtf8(waiting, out var rune, out var used);
             if (status == OperationStatus.NeedMoreData) break;
             if (status == OperationStatus.InvalidData) runIsMalformed = true;
             text.Append(characters[..rune.EncodeToUtf16(characters)]);
-            used += consumed;
+            waiting = waiting[used..];
         }
-        tail.RemoveRange(0, used);
+        tail.AddRange(waiting);
     }
 }
