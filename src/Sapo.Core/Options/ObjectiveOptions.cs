@@ -267,7 +267,7 @@ public sealed record KlOptions
     }
 }
 
-/// <summary>J += coefficient * aggregate(entropy of the current policy).</summary>
+/// <summary>J += coefficient * mean over all counted tokens of the current policy's entropy.</summary>
 public sealed record EntropyBonusOptions
 {
     /// <summary>Weight of the bonus, at the start where it adapts.</summary>

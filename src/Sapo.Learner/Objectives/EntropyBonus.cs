@@ -4,7 +4,7 @@ using Sapo.Core.Options;
 namespace Sapo.Learner.Objectives;
 
 /// <summary>
-/// J += coefficient * aggregate(H), H the current policy's entropy per token. With a target the coefficient moves by one step
+/// J += coefficient * (mean of H over all counted tokens of the mini-batch), H the current policy's entropy, whatever the objective's aggregation. With a target the coefficient moves by one step
 /// after each optimizer step, up while the mini-batch's mean entropy is below the target, else down, between 0 and the maximum.
 /// </summary>
 internal sealed class EntropyBonus(EntropyBonusOptions options)
@@ -16,17 +16,14 @@ internal sealed class EntropyBonus(EntropyBonusOptions options)
 
     private double coefficient = options.Coefficient;
 
-    /// <summary>The row's share of J; writes dJ/dH.</summary>
-    public double Apply(CountedTokens tokens, int row, double aggregation, double[] entropies, double[] entropyGradient)
+    /// <summary>This batch's share of J; writes dJ/dH.</summary>
+    /// <param name="meanEntropy">This batch's share of the mean entropy over the mini-batch's T counted tokens.</param>
+    /// <param name="totalTokens">T.</param>
+    /// <param name="entropyGradient">[n] takes the gradient.</param>
+    public double Apply(double meanEntropy, long totalTokens, double[] entropyGradient)
     {
-        (int start, int end, int _) = tokens.Row(row);
-        double total = 0;
-        for (int token = start; token < end; token++)
-        {
-            total += entropies[token];
-            entropyGradient[token] = coefficient * aggregation;
-        }
-        return coefficient * aggregation * total;
+        Array.Fill(entropyGradient, coefficient / totalTokens);
+        return coefficient * meanEntropy;
     }
 
     /// <summary>Adapts the coefficient.</summary>

@@ -82,10 +82,10 @@ internal sealed class PolicyObjective(PolicyTerm term, ObjectiveOptions options)
             double coefficient = aggregation.Coefficient(tokens.Row(row).Length, tokens.Totals);
             value += Aggregate(tokens, terms, row, coefficient, weights, gradient);
             if (reference is not null) divergence += kl!.Apply(tokens, row, coefficient, reference, gradient);
-            if (entropies is not null) value += entropyBonus!.Apply(tokens, row, coefficient, entropies, entropyGradient!);
         }
         if (kl is not null) terms.Metrics["kl"] = divergence;
         AddSharedMetrics(tokens, terms, entropies);
+        if (entropies is not null) value += entropyBonus!.Apply(terms.Metrics[EntropyBonus.MeanEntropyMetric], tokens.Totals.Tokens, entropyGradient!);
         return new ObjectiveResult
         {
             Value = value - (kl is null ? 0 : kl.Beta * divergence),

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Sapo.Core.Options;
 using Sapo.Learner.Objectives;
+using Sapo.Testing;
 
 namespace Sapo.Learner.Tests.Objectives;
 

@@ -1,7 +1,6 @@
 using System.Text.Json;
-using Sapo.Testing;
 
-namespace Sapo.Learner.Tests.Objectives;
+namespace Sapo.Testing;
 
 /// <summary>Reads the JSON of reference values: numbers, the strings "NaN", "Infinity", "-Infinity", and nested arrays of them.</summary>
 internal static class GoldenJson
