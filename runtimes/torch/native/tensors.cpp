@@ -76,6 +76,11 @@ SAPO_API const char* sapo_tensor_set_requires_grad(TensorHandle handle, int32_t 
   return guarded([&] { borrow(handle).set_requires_grad(requires_grad != 0); });
 }
 
+/// Makes a tensor another's view of data, without a trace in the graph.
+SAPO_API const char* sapo_tensor_set_data(TensorHandle handle, TensorHandle data) {
+  return guarded([&] { borrow(handle).set_data(borrow(data)); });
+}
+
 /// The gradient, or nullptr where there is none.
 SAPO_API const char* sapo_tensor_grad(TensorHandle handle, TensorHandle* gradient) {
   return guarded([&] { *gradient = hand_over(borrow(handle).grad()); });

@@ -127,6 +127,9 @@ internal static unsafe partial class NativeMethods
     internal static partial byte* sapo_tensor_set_requires_grad(nint tensor, int requiresGrad);
 
     [LibraryImport(Library)]
+    internal static partial byte* sapo_tensor_set_data(nint tensor, nint data);
+
+    [LibraryImport(Library)]
     internal static partial byte* sapo_tensor_grad(nint tensor, out nint gradient);
 
     [LibraryImport(Library)]

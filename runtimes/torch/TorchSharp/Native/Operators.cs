@@ -311,6 +311,7 @@ internal static class Operators
     internal static readonly Operator outer = new("outer");
     internal static readonly Operator pad = new("pad");
     internal static readonly Operator permute = new("permute");
+    internal static readonly Operator pin_memory = new("pin_memory");
     internal static readonly Operator positive = new("positive");
     internal static readonly Operator pow_Tensor_Scalar = new("pow", "Tensor_Scalar");
     internal static readonly Operator pow_Tensor_Tensor = new("pow", "Tensor_Tensor");

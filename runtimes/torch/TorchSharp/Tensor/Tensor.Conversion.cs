@@ -41,6 +41,9 @@ public static partial class torch
             return to(device ?? CUDA, non_blocking: non_blocking);
         }
 
+        /// <summary>A copy in page-locked memory, from which CUDA copies without waiting.</summary>
+        public Tensor pin_memory() => Operators.pin_memory.Call(this);
+
         public Tensor @bool() => to(ScalarType.Bool);
 
         public Tensor @byte() => to(ScalarType.Byte);
