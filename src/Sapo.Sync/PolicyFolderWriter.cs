@@ -2,6 +2,7 @@
 //   <folder>.partial/  weights -> constant files -> manifest.json (last, atomically)  -> renamed to <folder>
 // A partial folder without a manifest is the leftover of a killed publish and is removed by the next one; with a
 // manifest it is complete, only its renaming is missing, and the next publish makes up for it.
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Sapo.Core;
@@ -15,29 +16,36 @@ internal sealed class PolicyFolderWriter : IDisposable
     private const string PartialSuffix = ".partial";
 
     private readonly string _folder, _partial;
+    private readonly Disk _disk;
     private readonly List<PublishedFile> _files = [];
-    private bool _finished;
 
-    /// <summary>Begins a folder; leftovers of an earlier attempt at it are removed.</summary>
-    public PolicyFolderWriter(string folder)
+    /// <summary>Names a folder; nothing is written yet.</summary>
+    public PolicyFolderWriter(string folder, Disk disk)
     {
+        _disk = disk;
         _folder = Path.GetFullPath(folder);
         _partial = _folder + PartialSuffix;
-        if (Directory.Exists(_partial)) Directory.Delete(_partial, recursive: true);
-        Directory.CreateDirectory(_partial);
     }
 
     /// <summary>Makes up for the last step of publishes that were killed after their manifest was written, and removes all other leftovers.</summary>
     public static void Recover(string policiesFolder)
     {
-        foreach (var partial in Directory.EnumerateDirectories(policiesFolder, "v*" + PartialSuffix).ToList())
+        foreach (var partial in Directory.GetDirectories(policiesFolder, "v*" + PartialSuffix))
         {
             var folder = partial[..^PartialSuffix.Length];
-            if (File.Exists(Path.Combine(partial, PolicyManifest.FileName))) Replace(folder, partial);
+            if (VersionOf(folder) is null) continue;
+            if (IsComplete(partial)) Replace(folder, partial);
             else Directory.Delete(partial, recursive: true);
         }
-        foreach (var folder in Directory.EnumerateDirectories(policiesFolder, "v*").ToList())
-            if (!File.Exists(Path.Combine(folder, PolicyManifest.FileName))) Directory.Delete(folder, recursive: true);
+        foreach (var folder in Directory.GetDirectories(policiesFolder, "v*"))
+            if (VersionOf(folder) is not null && !File.Exists(Path.Combine(folder, PolicyManifest.FileName))) Directory.Delete(folder, recursive: true);
+    }
+
+    /// <summary>The version that a folder's name says, or null when it is not the name of a version.</summary>
+    public static PolicyVersion? VersionOf(string folder)
+    {
+        var name = Path.GetFileName(folder);
+        return long.TryParse(name.AsSpan(1), NumberStyles.None, CultureInfo.InvariantCulture, out var number) && new PolicyVersion(number).ToString() == name ? new(number) : null;
     }
 
     /// <summary>Removes a published folder, its manifest first: a kill in between leaves no folder that looks published.</summary>
@@ -48,44 +56,74 @@ internal sealed class PolicyFolderWriter : IDisposable
         Directory.Delete(folder, recursive: true);
     }
 
-    /// <summary>Writes model.safetensors and flushes it to the disk.</summary>
-    public void WriteWeights(IReadOnlyList<TensorHeader> tensors, Func<int, IEnumerable<ReadOnlyMemory<byte>>> dataOf)
+    /// <summary>Begins the folder, leftovers of an earlier attempt at it removed, and writes model.safetensors, flushed to the disk.</summary>
+    /// <exception cref="UserErrorException">The disk has too little room.</exception>
+    /// <exception cref="IOException">It could not be written.</exception>
+    public PublishedFile WriteWeights(IReadOnlyList<TensorHeader> tensors, Func<int, IEnumerable<ReadOnlyMemory<byte>>> dataOf)
     {
-        using var stream = new FileStream(Path.Combine(_partial, PublishedPolicy.WeightsFile), FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1 << 16);
+        RemovePartial();
+        Directory.CreateDirectory(_partial);
+        var (needed, free) = (tensors.Sum(tensor => tensor.Bytes), _disk.FreeBytes(_partial));
+        if (free < needed)
+            throw new UserErrorException($"{_folder} needs {needed:N0} bytes, the disk has {free:N0} free", null, "Free some space, or keep fewer versions; older versions are untouched");
+        using var stream = _disk.Create(Path.Combine(_partial, PublishedPolicy.WeightsFile));
         var written = SafetensorsWriter.Write(stream, tensors, dataOf);
-        stream.Flush(flushToDisk: true);
-        _files.Add(new PublishedFile(PublishedPolicy.WeightsFile, written.Bytes, written.Sha256));
+        stream.Flush();
+        if (stream is FileStream onDisk) onDisk.Flush(flushToDisk: true);
+        var file = new PublishedFile(PublishedPolicy.WeightsFile, written.Bytes, written.Sha256);
+        _files.Add(file);
+        return file;
     }
 
     /// <summary>Puts a constant file into the folder: linked from an earlier version that has it, else written.</summary>
-    public void Place(ModelFile file, PublishedPolicy? earlier)
+    public PublishedFile Place(ModelFile file, PublishedPolicy? earlier, CancellationToken cancel)
     {
+        cancel.ThrowIfCancellationRequested();
         var path = Path.Combine(_partial, file.Name);
-        if (earlier?.Manifest.Files.FirstOrDefault(known => known.Name == file.Name) is { } same && File.Exists(Path.Combine(earlier.Folder, file.Name)))
+        var placed = earlier?.Manifest.Files.FirstOrDefault(known => known.Name == file.Name);
+        if (placed is not null && File.Exists(Path.Combine(earlier!.Folder, file.Name)))
         {
             HardLink.CreateOrCopy(Path.Combine(earlier.Folder, file.Name), path);
-            _files.Add(same);
-            return;
         }
-        var content = file.Content();
-        AtomicFile.WriteAllBytes(path, content);
-        _files.Add(new PublishedFile(file.Name, content.Length, Convert.ToHexStringLower(SHA256.HashData(content))));
+        else
+        {
+            var content = file.Content();
+            AtomicFile.WriteAllBytes(path, content);
+            placed = new PublishedFile(file.Name, content.Length, Convert.ToHexStringLower(SHA256.HashData(content)));
+        }
+        _files.Add(placed);
+        return placed;
     }
 
     /// <summary>Writes the manifest and gives the folder its name. A folder of that name is replaced.</summary>
-    public PublishedPolicy Finish(PolicyVersion version, IReadOnlyList<ProbeSequence> probe)
+    public PublishedPolicy Finish(PolicyVersion version, IReadOnlyList<ProbeSequence> probe, CancellationToken cancel)
     {
-        var manifest = new PolicyManifest { FormatVersion = 1, Version = version.Value, Files = [.. _files], Probe = probe };
+        cancel.ThrowIfCancellationRequested();
+        var manifest = new PolicyManifest { FormatVersion = PolicyManifest.CurrentFormat, Version = version.Value, Files = [.. _files], Probe = probe };
         AtomicFile.WriteAllBytes(Path.Combine(_partial, PolicyManifest.FileName), JsonSerializer.SerializeToUtf8Bytes(manifest, ManifestJson.Default.PolicyManifest));
         Replace(_folder, _partial);
-        _finished = true;
         return new PublishedPolicy(_folder, manifest);
     }
 
     /// <inheritdoc />
-    public void Dispose()
+    public void Dispose() => RemovePartial();
+
+    private void RemovePartial()
     {
-        if (!_finished && Directory.Exists(_partial)) Directory.Delete(_partial, recursive: true);
+        if (Directory.Exists(_partial)) Directory.Delete(_partial, recursive: true);
+    }
+
+    private static bool IsComplete(string partial)
+    {
+        try
+        {
+            PublishedPolicy.Open(partial);
+            return true;
+        }
+        catch (UserErrorException)
+        {
+            return false; // no manifest, or files that differ from it
+        }
     }
 
     private static void Replace(string folder, string partial)

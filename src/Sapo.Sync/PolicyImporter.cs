@@ -22,10 +22,12 @@ public static class PolicyImporter
             throw new UserErrorException($"{outputFolder} is not empty", "a folder that does not exist yet", "Name another output folder, or remove this one");
         using var checkpoint = HuggingFaceCheckpoint.Open(huggingFaceFolder);
         TensorHeader[] tensors = [.. checkpoint.Config.Parameters().Select(parameter => new TensorHeader(parameter.Name, WeightType.F32, parameter.Shape))];
-        using var folder = new PolicyFolderWriter(outputFolder);
-        folder.WriteWeights(tensors, index => Pieces(checkpoint, tensors[index]));
-        foreach (var file in ModelFiles.Of(checkpoint.Config, huggingFaceFolder, SafetensorsWriter.FileOffsets(tensors), maxSequenceLength)) folder.Place(file, earlier: null);
-        return folder.Finish(default, []);
+        using var folder = new PolicyFolderWriter(outputFolder, new Disk());
+        var phase = new PublishPhase(default, Timeout.InfiniteTimeSpan, TimeProvider.System, CancellationToken.None);
+        phase.Run(PublishPhase.Weights, _ => folder.WriteWeights(tensors, index => Pieces(checkpoint, tensors[index])));
+        var files = ModelFiles.Of(checkpoint.Config, huggingFaceFolder, SafetensorsWriter.FileOffsets(tensors), maxSequenceLength);
+        foreach (var file in files) phase.Run(PublishPhase.Links, token => folder.Place(file, earlier: null, token));
+        return phase.Run(PublishPhase.Manifest, token => folder.Finish(default, [], token));
     }
 
     private static IEnumerable<ReadOnlyMemory<byte>> Pieces(HuggingFaceCheckpoint checkpoint, TensorHeader tensor)

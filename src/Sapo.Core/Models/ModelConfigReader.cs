@@ -8,6 +8,8 @@ namespace Sapo.Core.Models;
 /// <summary>Reads config.json and generation_config.json of a Hugging Face folder.</summary>
 public static class ModelConfigReader
 {
+    private const int MostLayers = 10_000, MostExperts = 10_000; // far above any model; keeps a hostile number from filling the memory
+
     private static readonly Dictionary<string, string> Architectures = new(StringComparer.Ordinal)
     {
         ["qwen2"] = "Qwen2ForCausalLM",
@@ -16,6 +18,12 @@ public static class ModelConfigReader
         ["llama"] = "LlamaForCausalLM",
         ["mistral"] = "MistralForCausalLM",
     };
+
+    /// <summary>The class name that config.json's <c>architectures</c> holds for a model type.</summary>
+    /// <exception cref="ArgumentException">The model type is not supported.</exception>
+    public static string ArchitectureOf(string modelType) => Architectures.TryGetValue(modelType, out var architecture)
+        ? architecture
+        : throw new ArgumentException($"{modelType} is none of {string.Join(", ", Architectures.Keys)}.", nameof(modelType));
 
     /// <summary>Reads a folder's configuration.</summary>
     /// <exception cref="UserErrorException">A file is missing or broken, or the model is of a kind that is not supported.</exception>
@@ -37,7 +45,7 @@ public static class ModelConfigReader
             using var document = JsonDocument.Parse(json);
             return Read(new Fields(document.RootElement, path), generationEndTokens ?? []);
         }
-        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException)
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException)
         {
             throw new UserErrorException($"{path} cannot be read: {broken.Message}", "the JSON object that a Hugging Face model is saved with", "Copy or download it again", broken);
         }
@@ -48,8 +56,8 @@ public static class ModelConfigReader
         var type = CheckSupported(fields);
         var heads = fields.Positive("num_attention_heads");
         var hidden = fields.Positive("hidden_size");
-        var layers = fields.Positive("num_hidden_layers");
-        var attentionBias = fields.Bool("attention_bias");
+        var layers = fields.Positive("num_hidden_layers", MostLayers);
+        var attentionBias = type is not ("qwen2" or "mistral") && fields.Bool("attention_bias"); // those two have no such member
         var config = new ModelConfig
         {
             ModelType = type,
@@ -66,7 +74,7 @@ public static class ModelConfigReader
             RopeScaling = Scaling(fields),
             TieWordEmbeddings = fields.Bool("tie_word_embeddings"),
             QueryKeyValueBias = type == "qwen2" || attentionBias,
-            OutputBias = type != "qwen2" && attentionBias,
+            OutputBias = attentionBias,
             MlpBias = type == "llama" && fields.Bool("mlp_bias"),
             QueryKeyNorm = type is "qwen3" or "qwen3_moe",
             SlidingWindows = Windows(fields, type, layers),
@@ -112,11 +120,12 @@ public static class ModelConfigReader
 
     private static int?[] Windows(Fields fields, string type, int layers)
     {
-        var window = fields.Int("sliding_window");
+        var window = type == "mistral" && !fields.Has("sliding_window") ? 4096 : fields.Int("sliding_window"); // MistralConfig's default
         var used = window is not null && (type == "mistral" || (type != "llama" && fields.Bool("use_sliding_window")));
         if (!used) return new int?[layers];
+        if (type == "qwen3_moe") throw fields.Error("use_sliding_window is true", "false for qwen3_moe", "Sliding windows are not supported in this family");
         if (window <= 0) throw fields.Error($"sliding_window is {window}", "a positive number or null", "Correct config.json");
-        var kinds = fields.Strings("layer_types").ToArray();
+        var kinds = fields.Strings("layer_types");
         if (kinds.Length > 0)
         {
             if (kinds.Length != layers) throw fields.Error($"layer_types has {kinds.Length} entries", $"{layers}, one per layer", "Correct config.json");
@@ -133,7 +142,7 @@ public static class ModelConfigReader
 
     private static MixtureConfig ReadMixture(Fields fields, int layers)
     {
-        var experts = fields.Int("num_experts") ?? fields.Positive("num_local_experts");
+        var experts = fields.Positive(fields.Has("num_experts") ? "num_experts" : "num_local_experts", MostExperts);
         var chosen = fields.Positive("num_experts_per_tok");
         if (chosen > experts) throw fields.Error($"num_experts_per_tok is {chosen}", $"at most the {experts} experts", "Correct config.json");
         var dense = fields.Ints("mlp_only_layers").ToHashSet();
@@ -151,6 +160,10 @@ public static class ModelConfigReader
             throw fields.Error($"num_attention_heads {config.HeadCount} is no multiple of num_key_value_heads {config.KeyValueHeadCount}", null, "Use the config.json saved with these weights");
         if (config.HeadSize < 2 || config.HeadSize % 2 != 0)
             throw fields.Error($"head_dim is {config.HeadSize}", "a positive even number (rotary embedding turns pairs)", "Use the config.json saved with these weights");
+        if (!(config.RopeTheta > 0)) throw fields.Error($"rope_theta is {config.RopeTheta}", "a positive number", "Correct config.json");
+        if (!(config.RmsNormEpsilon >= 0)) throw fields.Error($"rms_norm_eps is {config.RmsNormEpsilon}", "0 or more", "Correct config.json");
+        if (config.RopeScaling is RopeScaling.Llama3 llama && llama.HighFrequencyFactor <= llama.LowFrequencyFactor)
+            throw fields.Error($"high_freq_factor is {llama.HighFrequencyFactor}", $"more than low_freq_factor, {llama.LowFrequencyFactor}", "Correct config.json");
         if (config.MaxPositions < 1) throw fields.Error($"max_position_embeddings is {config.MaxPositions}", "at least 1", "Correct config.json");
     }
 
@@ -162,7 +175,7 @@ public static class ModelConfigReader
             using var document = JsonDocument.Parse(File.ReadAllBytes(path));
             return [.. new Fields(document.RootElement, path).Ints("eos_token_id")];
         }
-        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException)
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException)
         {
             throw new UserErrorException($"{path} cannot be read: {broken.Message}", "a JSON object", "Copy or download it again", broken);
         }
@@ -171,35 +184,47 @@ public static class ModelConfigReader
     /// <summary>The members of one JSON object, typed; null and absent are the same.</summary>
     private sealed record Fields(JsonElement Element, string Path)
     {
+        private const string Remedy = "Use the config.json saved with these weights";
+
         public UserErrorException Error(string found, string? expected, string remedy) => new($"{Path}: {found}", expected, remedy);
 
         public Fields? Object(string name) => Find(name) is { ValueKind: JsonValueKind.Object } value ? this with { Element = value } : null;
 
-        public string? String(string name) => Find(name)?.GetString();
+        public bool Has(string name) => Element.TryGetProperty(name, out _);
 
-        public bool Bool(string name) => Find(name)?.GetBoolean() ?? false;
+        public string? String(string name) => Read(name, "a text", value => value.GetString());
 
-        public int? Int(string name) => Find(name)?.GetInt32();
+        public bool Bool(string name) => Read(name, "true or false", value => (bool?)value.GetBoolean()) ?? false;
 
-        public double? Double(string name) => Find(name)?.GetDouble();
+        public int? Int(string name) => Read(name, "a whole number", value => (int?)value.GetInt32());
 
-        public int Positive(string name) => Int(name) is not { } value
-            ? throw Error($"{name} is missing", "a positive number", "Use the config.json saved with these weights")
-            : value > 0 ? value : throw Error($"{name} is {value}", "a positive number", "Use the config.json saved with these weights");
+        public double? Double(string name) => Read(name, "a number", value => (double?)value.GetDouble());
+
+        public int Positive(string name, int atMost = int.MaxValue) => Int(name) is not { } value
+            ? throw Error($"{name} is missing", "a positive number", Remedy)
+            : value > 0 && value <= atMost ? value : throw Error($"{name} is {value}", atMost == int.MaxValue ? "a positive number" : $"1 to {atMost}", Remedy);
 
         public double PositiveDouble(string name) => Double(name) is > 0 and var value
             ? value
-            : throw Error($"{name} is missing or not positive", "a positive number", "Use the config.json saved with these weights");
+            : throw Error($"{name} is missing or not positive", "a positive number", Remedy);
 
-        public IEnumerable<string> Strings(string name) =>
-            Find(name) is { } value ? value.EnumerateArray().Select(item => item.GetString() ?? "") : [];
+        public string[] Strings(string name) => Read(name, "a list of texts", value => value.EnumerateArray().Select(item => item.GetString() ?? "").ToArray()) ?? [];
 
-        public IEnumerable<int> Ints(string name) => Find(name) switch
+        public int[] Ints(string name) => Read(name, "a whole number or a list of them", value =>
+            value.ValueKind == JsonValueKind.Array ? value.EnumerateArray().Select(item => item.GetInt32()).ToArray() : [value.GetInt32()]) ?? [];
+
+        private T? Read<T>(string name, string expected, Func<JsonElement, T?> read)
         {
-            null => [],
-            { ValueKind: JsonValueKind.Array } value => value.EnumerateArray().Select(item => item.GetInt32()),
-            { } value => [value.GetInt32()],
-        };
+            if (Find(name) is not { } value) return default;
+            try
+            {
+                return read(value);
+            }
+            catch (Exception mismatch) when (mismatch is InvalidOperationException or FormatException)
+            {
+                throw Error($"{name} is {value.GetRawText()}", expected, Remedy);
+            }
+        }
 
         private JsonElement? Find(string name) =>
             Element.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;

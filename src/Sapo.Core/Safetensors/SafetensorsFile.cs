@@ -120,7 +120,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
         {
             ParseHeader(path, new ReadOnlySpan<byte>(start + 8, (int)headerLength), dataStart, entries);
         }
-        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException or OverflowException)
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException)
         {
             throw Broken(path, $"its header is not the JSON of the format ({broken.Message})", broken);
         }
@@ -132,24 +132,36 @@ public sealed unsafe class SafetensorsFile : IDisposable
     {
         var reader = new Utf8JsonReader(json);
         using var document = JsonDocument.ParseValue(ref reader);
+        reader.Read(); // throws where anything but blanks follows
         var names = new HashSet<string>(StringComparer.Ordinal);
         foreach (var property in document.RootElement.EnumerateObject())
         {
             if (property.NameEquals("__metadata__")) continue;
             if (!names.Add(property.Name)) throw Broken(path, $"tensor {property.Name} occurs twice (duplicate name)");
-            var typeName = property.Value.GetProperty("dtype").GetString();
-            if (!Enum.TryParse<WeightType>(typeName, out var type) || !Enum.IsDefined(type) || !string.Equals(type.ToString(), typeName, StringComparison.Ordinal))
-                throw Broken(path, $"tensor {property.Name} has dtype {typeName}, which is not supported");
-            long[] shape = [.. property.Value.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64())];
-            var offsets = property.Value.GetProperty("data_offsets");
-            var (from, to) = (offsets[0].GetInt64(), offsets[1].GetInt64());
-            if (offsets.GetArrayLength() != 2 || shape.Any(size => size < 0) || from < 0 || to < from)
-                throw Broken(path, $"tensor {property.Name} has shape [{string.Join(", ", shape)}] and data_offsets [{from}, {to}]");
-            var expected = checked(shape.Aggregate(1L, (product, size) => checked(product * size)) * ElementSize(type));
-            if (expected != to - from)
-                throw Broken(path, $"tensor {property.Name} is {typeName} [{string.Join(", ", shape)}] = {expected:N0} bytes, but its data_offsets span {to - from:N0} bytes");
-            entries.Add(new SafetensorsEntry(property.Name, type, shape, checked(dataStart + from), to - from));
+            try
+            {
+                entries.Add(ReadEntry(path, property.Name, property.Value, dataStart));
+            }
+            catch (Exception broken) when (broken is InvalidOperationException or FormatException or OverflowException or KeyNotFoundException)
+            {
+                throw Broken(path, $"tensor {property.Name} is described wrongly in the header ({broken.Message})", broken);
+            }
         }
+    }
+
+    private static SafetensorsEntry ReadEntry(string path, string name, JsonElement tensor, long dataStart)
+    {
+        var typeName = tensor.GetProperty("dtype").GetString();
+        if (!Enum.TryParse<WeightType>(typeName, out var type) || !string.Equals(type.ToString(), typeName, StringComparison.Ordinal))
+            throw Broken(path, $"tensor {name} has dtype {typeName}, which is not supported");
+        long[] shape = [.. tensor.GetProperty("shape").EnumerateArray().Select(size => size.GetInt64())];
+        long[] offsets = [.. tensor.GetProperty("data_offsets").EnumerateArray().Select(offset => offset.GetInt64())];
+        if (offsets.Length != 2 || shape.Any(size => size < 0) || offsets[0] < 0 || offsets[1] < offsets[0])
+            throw Broken(path, $"tensor {name} has shape [{string.Join(", ", shape)}] and data_offsets [{string.Join(", ", offsets)}]");
+        var expected = shape.Aggregate((long)ElementSize(type), (product, size) => checked(product * size));
+        if (expected != offsets[1] - offsets[0])
+            throw Broken(path, $"tensor {name} is {typeName} [{string.Join(", ", shape)}] = {expected:N0} bytes, but its data_offsets span {offsets[1] - offsets[0]:N0} bytes");
+        return new SafetensorsEntry(name, type, shape, checked(dataStart + offsets[0]), expected);
     }
 
     private static void CheckRanges(string path, List<SafetensorsEntry> entries, long dataStart, long fileLength)
@@ -158,8 +170,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
         var position = dataStart;
         foreach (var entry in entries)
         {
-            if (entry.FileOffset + entry.Bytes > fileLength)
-                throw Broken(path, $"tensor {entry.Name} ends at byte {entry.FileOffset + entry.Bytes:N0}, outside the file of {fileLength:N0} bytes: it is truncated");
+            if (entry.Bytes > fileLength - entry.FileOffset)
+                throw Broken(path, $"tensor {entry.Name} of {entry.Bytes:N0} bytes begins at byte {entry.FileOffset:N0}, outside the file of {fileLength:N0} bytes: it is truncated");
             if (entry.FileOffset < position) throw Broken(path, $"tensor {entry.Name} overlaps the one before it");
             if (entry.FileOffset > position) throw Broken(path, $"there is a gap of {entry.FileOffset - position:N0} bytes before tensor {entry.Name}");
             position = entry.FileOffset + entry.Bytes;

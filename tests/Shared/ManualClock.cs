@@ -1,4 +1,4 @@
-namespace Sapo.Hybrid.Tests;
+namespace Sapo.Testing;
 
 /// <summary>A clock that stands still until a test moves it; timers fire when it passes them.</summary>
 internal sealed class ManualClock : TimeProvider
