@@ -51,8 +51,7 @@ public static class MachineProbe
     {
         try
         {
-            string[] arguments = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"];
-            using var process = Process.Start(new ProcessStartInfo("nvidia-smi", arguments)
+            using var process = Process.Start(new ProcessStartInfo("nvidia-smi", ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"])
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,

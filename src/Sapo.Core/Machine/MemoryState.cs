@@ -34,8 +34,9 @@ public sealed record MemoryState(long TotalBytes, long AvailableBytes)
         long Field(string name)
         {
             var line = meminfo.Split('\n').FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal));
-            var number = line?[name.Length..].Replace("kB", "", StringComparison.Ordinal);
-            return long.TryParse(number, CultureInfo.InvariantCulture, out var kibibytes) ? kibibytes * 1024 : 0;
+            return line is not null && long.TryParse(line[name.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture, out var kibibytes)
+                ? kibibytes * 1024
+                : 0;
         }
     }
 

@@ -3,6 +3,9 @@ namespace Sapo.Core.Options;
 /// <summary>The learner: section <c>learner</c> of a run file. Defaults are those of the SAPO paper's setting where it names them.</summary>
 public sealed record LearnerOptions
 {
+    /// <summary>The two values of <see cref="Anchor"/>.</summary>
+    public const string BehaviourAnchor = "behaviour", RecomputedAnchor = "recomputed";
+
     /// <summary>Optimizer steps per rollout batch; the batch is cut into as many parts of whole groups, in order. Default 4.</summary>
     public int MiniBatches { get; init; } = 4;
 
@@ -38,6 +41,9 @@ public sealed record LearnerOptions
 
     /// <summary>What the importance ratio is taken against: <c>behaviour</c> (the sampler's log-probs) or <c>recomputed</c> (the learner's own before the first mini-batch). Default behaviour.</summary>
     public string Anchor { get; init; } = "behaviour";
+
+    /// <summary>True leaves completions that were cut off by the token limit out of the loss; they still count as sequences, and their rewards in the group's baseline. Default false.</summary>
+    public bool MaskTruncated { get; init; }
 
     /// <summary>Checks every value once, at the edge.</summary>
     /// <exception cref="UserErrorException">A value is out of its range.</exception>

@@ -12,14 +12,18 @@ internal sealed class RotaryEmbedding : IDisposable
 {
     private readonly Tensor _cos, _sin;
 
-    /// <summary>Angles are computed in double precision and rounded once.</summary>
+    /// <summary>
+    /// Frequencies and angles are rounded to the model's precision, in Float32 as <see cref="RotaryTable"/> has them and as the
+    /// models were trained; cosines and sines of those angles are computed in double precision.
+    /// </summary>
     /// <param name="config">Frequencies and head size.</param>
     /// <param name="positions">[N] Float64: each token's position in its sequence, from 0.</param>
     /// <param name="precision">Precision of the heads that will be turned.</param>
     public RotaryEmbedding(ModelConfig config, Tensor positions, ScalarType precision)
     {
         using var scope = NewDisposeScope();
-        var angles = outer(positions, tensor(config.RotaryFrequencies(), device: positions.device));
+        var frequencies = tensor(config.RotaryFrequencies(), device: positions.device).to_type(precision);
+        var angles = outer(positions.to_type(precision), frequencies).to_type(ScalarType.Float64);
         var cos = angles.cos().to_type(precision).unsqueeze(1);
         _cos = cat([cos, cos], dim: 2).DetachFromDisposeScope();
         _sin = angles.sin().to_type(precision).unsqueeze(1).DetachFromDisposeScope();

@@ -22,6 +22,26 @@ public enum AnchorPolicy
     Sampler,
 }
 
+/// <summary>What an objective needs beside the current policy's log-probs and entropies, the anchor's log-probs and the advantages.</summary>
+[Flags]
+public enum ObjectiveNeeds
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+
+    /// <summary>Log-probs and entropies of the old policy, computed by the learner before the first mini-batch.</summary>
+    OldPolicy = 1,
+
+    /// <summary>Log-probs of a reference policy.</summary>
+    ReferencePolicy = 2,
+
+    /// <summary>Facts about whole next-token distributions: <see cref="ObjectiveBatch.Distributions"/>.</summary>
+    Distributions = 4,
+
+    /// <summary>Completions whose advantages are all 0: they have a gradient, or enter a statistic. Without this flag they may be left out of a batch, though not out of its totals.</summary>
+    SilentRows = 8,
+}
+
 /// <summary>
 /// A policy objective J, to be maximised, as a pure function on host arrays in double precision, with its closed-form
 /// gradient. The learner computes log-probs on its device, calls <see cref="Evaluate"/>, and sends the returned
@@ -29,7 +49,7 @@ public enum AnchorPolicy
 /// <code>
 /// ObjectiveBatch miniBatch = objective.Prepare(batch);               // weights and masks that do not depend on l
 /// foreach micro-batch:  result = objective.Evaluate(miniBatch.Slice(first, rows) with { LogProbs = l });
-///                       logProbs.backward(-result.Gradient)
+///                       model.Backward(-result.Gradient)
 /// objective.Advance(ObjectiveResult.Sum(results));                   // after the optimizer step
 /// </code>
 /// </summary>
@@ -43,6 +63,9 @@ public interface IObjective
 
     /// <summary>Which log-probs <see cref="ObjectiveBatch.AnchorLogProbs"/> must be; null: either will do.</summary>
     AnchorPolicy? RequiredAnchor { get; }
+
+    /// <summary>What the batches must hold.</summary>
+    ObjectiveNeeds Needs { get; }
 
     /// <summary>
     /// Fills in what depends on the whole mini-batch but not on the current policy: mismatch weights and the

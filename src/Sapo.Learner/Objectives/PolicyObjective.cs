@@ -26,6 +26,13 @@ internal sealed class PolicyObjective(PolicyTerm term, ObjectiveOptions options)
     public AnchorPolicy? RequiredAnchor => options.Correction is null ? term.RequiredAnchor : AnchorPolicy.Old;
 
     /// <inheritdoc />
+    public ObjectiveNeeds Needs => term.Needs
+        | (RequiredAnchor == AnchorPolicy.Old || options.TopEntropyFraction is not null ? ObjectiveNeeds.OldPolicy : ObjectiveNeeds.None)
+        | (kl is null ? ObjectiveNeeds.None : ObjectiveNeeds.ReferencePolicy)
+        | (kl is null && entropyBonus is null && options.TopEntropyFraction is null && options.Correction is not { Normalise: true } && Scope == ObjectiveScope.Sequence
+            ? ObjectiveNeeds.None : ObjectiveNeeds.SilentRows);
+
+    /// <inheritdoc />
     public IReadOnlyDictionary<string, double> State =>
         new Dictionary<string, double>(term.State.Concat(entropyBonus?.State ?? []), StringComparer.Ordinal);
 

@@ -15,8 +15,11 @@ internal sealed class TokenDivergence(string name, bool includeSampled)
     /// <summary>The published code's smallest mass of the rest of the vocabulary.</summary>
     private const double SmallestRest = 1e-12;
 
+    /// <summary>Whether it looks at the most likely tokens of both policies.</summary>
+    public bool NeedsTopK => !name.StartsWith("binary", StringComparison.Ordinal);
+
     /// <summary>[n] D of every counted token.</summary>
-    public double[] Of(CountedTokens tokens) => name.StartsWith("binary", StringComparison.Ordinal) ? Binary(tokens) : TopK(tokens);
+    public double[] Of(CountedTokens tokens) => NeedsTopK ? TopK(tokens) : Binary(tokens);
 
     private double[] Binary(CountedTokens tokens)
     {

@@ -13,6 +13,9 @@ internal sealed class AspoTerm(double clipLow, double clipHigh, double dualClip,
     public override string Name => "aspo";
 
     /// <inheritdoc />
+    public override ObjectiveNeeds Needs => entropyClip is null ? ObjectiveNeeds.None : ObjectiveNeeds.OldPolicy;
+
+    /// <inheritdoc />
     public override void Evaluate(CountedTokens tokens, TermBuffers terms)
     {
         double[]? entropies = entropyClip is null ? null : tokens.Needed("old policy's entropy", batch => batch.OldEntropies, Name);

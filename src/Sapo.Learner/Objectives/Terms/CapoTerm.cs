@@ -12,6 +12,9 @@ internal sealed class CapoTerm(RatioClip clip, double policyShiftLimit, double o
     public override string Name => "capo";
 
     /// <inheritdoc />
+    public override ObjectiveNeeds Needs => ObjectiveNeeds.Distributions | ObjectiveNeeds.SilentRows;
+
+    /// <inheritdoc />
     public override void Evaluate(CountedTokens tokens, TermBuffers terms)
     {
         double[] objectiveShift = tokens.Needed("objective shift m_H", batch => batch.Distributions?.ObjectiveShift, Name);

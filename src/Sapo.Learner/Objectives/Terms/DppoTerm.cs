@@ -18,6 +18,9 @@ internal sealed class DppoTerm(TokenDivergence divergence, double deltaLow, doub
     public override AnchorPolicy? RequiredAnchor => AnchorPolicy.Sampler;
 
     /// <inheritdoc />
+    public override ObjectiveNeeds Needs => divergence.NeedsTopK ? ObjectiveNeeds.Distributions : ObjectiveNeeds.None;
+
+    /// <inheritdoc />
     public override void Evaluate(CountedTokens tokens, TermBuffers terms)
     {
         double[] divergences = divergence.Of(tokens);

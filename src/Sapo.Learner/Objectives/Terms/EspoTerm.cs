@@ -15,6 +15,9 @@ internal sealed class EspoTerm(double alpha, int vocabularySize, double highFrac
     public override string Name => "espo";
 
     /// <inheritdoc />
+    public override ObjectiveNeeds Needs => ObjectiveNeeds.OldPolicy;
+
+    /// <inheritdoc />
     public override void Evaluate(CountedTokens tokens, TermBuffers terms)
     {
         double[] entropies = tokens.Needed("old policy's entropy", batch => batch.OldEntropies, Name);

@@ -17,6 +17,9 @@ internal sealed class GuardTextTerm(string kappaRule, double? kappa, double epsi
     public override string Name => "guard-text";
 
     /// <inheritdoc />
+    public override ObjectiveNeeds Needs => ObjectiveNeeds.OldPolicy | ObjectiveNeeds.Distributions;
+
+    /// <inheritdoc />
     public override ObjectiveScope Scope => kappaRule == "constant" ? ObjectiveScope.Sequence : ObjectiveScope.MiniBatch;
 
     /// <inheritdoc />

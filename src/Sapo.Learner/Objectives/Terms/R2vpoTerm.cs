@@ -19,6 +19,9 @@ internal sealed class R2vpoTerm(double lambda, double delta, double dualStep) : 
     public override string Name => "r2vpo";
 
     /// <inheritdoc />
+    public override ObjectiveNeeds Needs => ObjectiveNeeds.SilentRows;
+
+    /// <inheritdoc />
     public override IReadOnlyDictionary<string, double> State => new Dictionary<string, double>(StringComparer.Ordinal) { [LambdaState] = dual };
 
     /// <inheritdoc />

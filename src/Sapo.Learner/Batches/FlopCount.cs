@@ -1,0 +1,44 @@
+using Sapo.Core.Models;
+
+namespace Sapo.Learner.Batches;
+
+/// <summary>Floating-point operations of a model, counting a multiplication and an addition as two, products of matrices alone.</summary>
+internal static class FlopCount
+{
+    /// <summary>One forward pass.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="tokens">Tokens that pass the layers.</param>
+    /// <param name="pairs">Pairs of a token and one that it sees, itself included; sliding windows are not deducted.</param>
+    /// <param name="targets">Tokens whose log-prob the head computes.</param>
+    public static double Forward(ModelConfig config, double tokens, double pairs, double targets)
+    {
+        double attention = 2.0 * config.HiddenSize * config.HeadSize * (2 * config.HeadCount + 2 * config.KeyValueHeadCount);
+        double dense = 6.0 * config.HiddenSize * config.IntermediateSize;
+        double sparse = config.Mixture is { } mixture
+            ? 6.0 * config.HiddenSize * mixture.IntermediateSize * mixture.ExpertsPerToken + 2.0 * config.HiddenSize * mixture.Experts
+            : 0;
+        var sparseLayers = config.Mixture?.SparseLayers.Count(layer => layer) ?? 0;
+        return tokens * (config.LayerCount * attention + (config.LayerCount - sparseLayers) * dense + sparseLayers * sparse)
+            + pairs * config.LayerCount * 4 * config.HeadCount * config.HeadSize
+            + targets * 2 * config.HiddenSize * config.VocabSize;
+    }
+
+    /// <summary>Forward and backward pass of packed groups; the backward pass costs twice the forward pass.</summary>
+    public static double Training(ModelConfig config, PackedTokens batch) =>
+        3 * Forward(config, batch.TokenCount, batch.Groups.Sum(group => Pairs(group, shared: true)), batch.Targets.Length);
+
+    /// <summary>What the same groups would cost with every prompt repeated.</summary>
+    public static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch) =>
+        3 * Forward(config, batch.Groups.Sum(group => Rows(group).Sum(row => (double)group.Prompt.Length + row.TokenIds.Length - 1)),
+            batch.Groups.Sum(group => Pairs(group, shared: false)), batch.Targets.Length);
+
+    private static double Pairs(TokenGroup group, bool shared)
+    {
+        double prompt = group.Prompt.Length, promptPairs = prompt * (prompt + 1) / 2;
+        var rows = Rows(group).ToArray();
+        var own = rows.Sum(row => (row.TokenIds.Length - 1) * (prompt + row.TokenIds.Length / 2.0));
+        return own + (shared ? Math.Min(1, rows.Length) : rows.Length) * promptPairs;
+    }
+
+    private static IEnumerable<TokenRow> Rows(TokenGroup group) => group.Rows.Where(row => row.TokenIds.Length > 0);
+}

@@ -1,0 +1,136 @@
+// One rollout batch -> one optimizer step per mini-batch.
+//
+//   [anchor]     log-probs of the old policy (and of a reference policy) for all rows, where something needs them
+//   per mini-batch, per micro-batch:
+//     forward    log-probs l and entropies of the rows, kept for the backward pass
+//     objective  J and dJ/dl on the host, in double precision
+//     backward   -dJ/dl through the model, added to the gradients
+//   per mini-batch: clipping and AdamW
+//
+// An objective with a statistic over the whole mini-batch gets all of its l first, from a pass of its own. Rows without a
+// policy term are not computed unless the objective wants them; they stay in its totals. A mini-batch in which no row is
+// computed still takes its optimizer step: the gradient is 0, the momentum goes on.
+using Sapo.Core;
+using Sapo.Core.Options;
+using Sapo.Learner.Batches;
+using Sapo.Learner.Model;
+using Sapo.Learner.Objectives;
+using Sapo.Learner.Optimization;
+using static TorchSharp.torch;
+
+namespace Sapo.Learner;
+
+/// <summary>Runs policy steps on a model it does not own.</summary>
+internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IObjective objective, ParameterUpdate update, LearnerOptions options, Device device)
+{
+    private readonly bool _silentToo = objective.Needs.HasFlag(ObjectiveNeeds.SilentRows);
+
+    /// <summary>Learns from a batch.</summary>
+    /// <param name="batch">The batch.</param>
+    /// <param name="learningRate">Of all its optimizer steps.</param>
+    /// <param name="version">What the weights will be afterwards.</param>
+    public StepReport Run(TrainingBatch batch, double learningRate, PolicyVersion version)
+    {
+        var measured = new StepMeasurements(model.Config);
+        var (old, referenced) = measured.Time("anchor", () => AnchorPasses(batch));
+        foreach (var miniBatch in batch.MiniBatches)
+        {
+            var rows = miniBatch.Computed(_silentToo);
+            var prepared = rows.Length == 0 ? null : objective.Prepare(ToObjectiveBatch(miniBatch, rows, old, referenced));
+            var (whole, result) = prepared is null ? (null, null) : Accumulate(prepared, rows, measured);
+            var updated = measured.Time("optimizer", () => update.Apply(learningRate));
+            if (result is not null && updated.SkippedFor is null) objective.Advance(result);
+            measured.Add(miniBatch, whole, result, updated);
+        }
+        return measured.Report(batch, learningRate, version);
+    }
+
+    /// <summary>Adds the mini-batch's gradient and returns its batch, current log-probs filled in, and its result.</summary>
+    private (ObjectiveBatch Whole, ObjectiveResult Result) Accumulate(ObjectiveBatch prepared, TrainingRow[] rows, StepMeasurements measured)
+    {
+        var parts = MicroBatchPlan.Split(rows, options.MaxTokensPerMicroBatch).ToArray();
+        if (objective.Scope == ObjectiveScope.MiniBatch && parts.Length > 1) return AccumulateInTwoPasses(prepared, rows, parts, measured);
+        var (batches, results) = (new List<ObjectiveBatch>(), new List<ObjectiveResult>());
+        foreach (var (first, count) in parts)
+        {
+            using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
+            using var pass = measured.Time("forward", () => model.Forward(packed));
+            var part = prepared.Slice(first, count) with { LogProbs = pass.Values!.LogProbs, Entropies = pass.Values.Entropies };
+            var result = measured.Time("objective", () => objective.Evaluate(part));
+            measured.Time("backward", () => Backward(pass, result.Gradient, result.EntropyGradient));
+            measured.Add(packed);
+            batches.Add(part);
+            results.Add(result);
+        }
+        return (prepared with { LogProbs = [.. batches.SelectMany(part => part.LogProbs)], Entropies = [.. batches.SelectMany(part => part.Entropies!)] }, ObjectiveResult.Sum(results));
+    }
+
+    private (ObjectiveBatch Whole, ObjectiveResult Result) AccumulateInTwoPasses(
+        ObjectiveBatch prepared, TrainingRow[] rows, (int First, int Count)[] parts, StepMeasurements measured)
+    {
+        var values = measured.Time("forward", () => Evaluate(model, rows));
+        var whole = prepared with { LogProbs = Flat(rows, values, value => value.LogProbs), Entropies = Flat(rows, values, value => value.Entropies) };
+        var result = measured.Time("objective", () => objective.Evaluate(whole));
+        foreach (var (first, count) in parts)
+        {
+            using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
+            using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
+            var (start, end) = (whole.RowOffsets[first], whole.RowOffsets[first + count]);
+            measured.Time("backward", () => Backward(pass, result.Gradient[start..end], result.EntropyGradient?[start..end]));
+            measured.Add(packed);
+        }
+        return (whole, result);
+    }
+
+    /// <summary>J is maximised, so the loss is -J.</summary>
+    private bool Backward(ForwardPass pass, double[] gradient, double[]? entropyGradient)
+    {
+        model.Backward(pass, Array.ConvertAll(gradient, slope => -slope), entropyGradient is null ? null : Array.ConvertAll(entropyGradient, slope => -slope));
+        return true;
+    }
+
+    private (Dictionary<TrainingRow, HeadResult>? Old, Dictionary<TrainingRow, HeadResult>? Reference) AnchorPasses(TrainingBatch batch)
+    {
+        var rows = batch.MiniBatches.SelectMany(miniBatch => miniBatch.Computed(_silentToo)).ToArray();
+        var needsOld = options.Anchor == LearnerOptions.RecomputedAnchor || objective.Needs.HasFlag(ObjectiveNeeds.OldPolicy);
+        return (needsOld ? Evaluate(model, rows) : null, reference is null ? null : Evaluate(reference, rows));
+    }
+
+    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[] rows)
+    {
+        var values = new Dictionary<TrainingRow, HeadResult>(ReferenceEqualityComparer.Instance);
+        foreach (var (first, count) in MicroBatchPlan.Split(rows, options.MaxTokensPerMicroBatch))
+        {
+            using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
+            var part = policy.Evaluate(packed);
+            var start = 0;
+            foreach (var row in rows[first..(first + count)])
+            {
+                values.Add(row, new HeadResult(part.LogProbs[start..(start + row.Length)], part.Entropies[start..(start + row.Length)]));
+                start += row.Length;
+            }
+        }
+        return values;
+    }
+
+    private ObjectiveBatch ToObjectiveBatch(MiniBatch miniBatch, TrainingRow[] rows, Dictionary<TrainingRow, HeadResult>? old, Dictionary<TrainingRow, HeadResult>? referenced)
+    {
+        double[] behaviour = [.. rows.SelectMany(row => row.BehaviourLogProbs.Select(logProb => (double)logProb))];
+        var offsets = new int[rows.Length + 1];
+        for (var row = 0; row < rows.Length; row++) offsets[row + 1] = offsets[row] + rows[row].Length;
+        return new ObjectiveBatch
+        {
+            RowOffsets = offsets,
+            LogProbs = new double[behaviour.Length],
+            AnchorLogProbs = options.Anchor == LearnerOptions.RecomputedAnchor ? Flat(rows, old!, value => value.LogProbs) : behaviour,
+            SamplerLogProbs = behaviour,
+            Advantages = [.. rows.SelectMany(row => row.Advantages)],
+            Totals = new BatchTotals(miniBatch.Rows.Count, miniBatch.Rows.Where(row => !row.Masked).Sum(row => (long)row.Length)),
+            OldEntropies = old is null ? null : Flat(rows, old, value => value.Entropies),
+            ReferenceLogProbs = referenced is null ? null : Flat(rows, referenced, value => value.LogProbs),
+        };
+    }
+
+    private static double[] Flat(TrainingRow[] rows, Dictionary<TrainingRow, HeadResult> values, Func<HeadResult, double[]> select) =>
+        [.. rows.SelectMany(row => select(values[row]))];
+}

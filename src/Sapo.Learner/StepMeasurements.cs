@@ -1,0 +1,105 @@
+using System.Diagnostics;
+using Sapo.Core;
+using Sapo.Core.Models;
+using Sapo.Learner.Batches;
+using Sapo.Learner.Objectives;
+using Sapo.Learner.Optimization;
+
+namespace Sapo.Learner;
+
+/// <summary>Collects what one policy step reports.</summary>
+internal sealed class StepMeasurements(ModelConfig config)
+{
+    private readonly Dictionary<string, double> _seconds = new(StringComparer.Ordinal);
+    private readonly List<MiniBatchReport> _miniBatches = [];
+    private readonly Dictionary<string, double> _metrics = new(StringComparer.Ordinal);
+    private readonly List<double> _positiveWeights = [], _negativeWeights = [];
+    private MismatchReport? _mismatch;
+    private double _entropySum, _flops, _flopsWithoutSharing, _clipped;
+    private long _trainedTokens, _computedTokens, _totalTokens;
+
+    /// <summary>Runs something and adds its duration to a phase.</summary>
+    public T Time<T>(string phase, Func<T> run)
+    {
+        var start = Stopwatch.GetTimestamp();
+        var result = run();
+        _seconds[phase] = _seconds.GetValueOrDefault(phase) + Stopwatch.GetElapsedTime(start).TotalSeconds;
+        return result;
+    }
+
+    /// <summary>Counts a micro-batch that went forward and backward.</summary>
+    public void Add(PackedTokens packed)
+    {
+        _computedTokens += packed.TokenCount;
+        _trainedTokens += packed.Targets.Length;
+        _flops += FlopCount.Training(config, packed);
+        _flopsWithoutSharing += FlopCount.TrainingWithoutSharing(config, packed);
+    }
+
+    /// <summary>Counts a mini-batch; without computed rows, batch and result are null.</summary>
+    public void Add(MiniBatch miniBatch, ObjectiveBatch? batch, ObjectiveResult? result, UpdateResult updated)
+    {
+        _totalTokens += miniBatch.Rows.Sum(row => (long)row.Length);
+        _mismatch ??= Mismatch(batch);
+        _miniBatches.Add(new MiniBatchReport
+        {
+            Objective = result?.Value ?? 0, GradientNorm = updated.GradientNorm, SkippedFor = updated.SkippedFor, Ratios = batch is null ? null : Ratios(batch),
+        });
+        if (batch is null || result is null) return;
+        _entropySum += batch.Entropies!.Sum();
+        foreach (var (name, value) in result.Metrics) _metrics[name] = _metrics.GetValueOrDefault(name) + value;
+        _clipped += (result.Metrics.GetValueOrDefault("clipFractionLow") + result.Metrics.GetValueOrDefault("clipFractionHigh")) * batch.Totals.Tokens;
+        for (var token = 0; token < batch.TokenCount; token++)
+            if (batch.Advantages[token] != 0) (batch.Advantages[token] > 0 ? _positiveWeights : _negativeWeights).Add(result.Weights[token]);
+    }
+
+    /// <summary>The step's report.</summary>
+    public StepReport Report(TrainingBatch batch, double learningRate, PolicyVersion version) => new()
+    {
+        Version = version,
+        Objective = _miniBatches.Average(miniBatch => miniBatch.Objective),
+        Entropy = _trainedTokens == 0 ? 0 : _entropySum / _trainedTokens,
+        LearningRate = learningRate,
+        Mismatch = _mismatch ?? new MismatchReport(0, 0, 0, 0),
+        ClippedShare = _trainedTokens == 0 ? 0 : _clipped / _trainedTokens,
+        GatePositive = Quantiles3(_positiveWeights),
+        GateNegative = Quantiles3(_negativeWeights),
+        MiniBatches = _miniBatches,
+        ObjectiveMetrics = _metrics.ToDictionary(pair => pair.Key, pair => pair.Value / _miniBatches.Count, StringComparer.Ordinal),
+        GroupsWithoutSignal = batch.GroupsWithoutSignal,
+        Tokens = _totalTokens,
+        TrainedTokens = _trainedTokens,
+        SkippedTokens = _totalTokens - _trainedTokens,
+        ComputedTokens = _computedTokens,
+        Flops = _flops,
+        FlopsSavedBySharing = _flopsWithoutSharing - _flops,
+        Seconds = _seconds,
+    };
+
+    private static MismatchReport Mismatch(ObjectiveBatch? batch)
+    {
+        if (batch is null) return new MismatchReport(0, 0, 0, 0);
+        double[] differences = [.. batch.LogProbs.Zip(batch.SamplerLogProbs!, (learner, sampler) => learner - sampler)];
+        return new MismatchReport(differences.Length, differences.Max(Math.Abs), -differences.Average(), differences.Average(difference => Math.Exp(difference) - 1 - difference));
+    }
+
+    private static RatioReport Ratios(ObjectiveBatch batch)
+    {
+        double[] logRatios = [.. batch.LogProbs.Zip(batch.AnchorLogProbs, (current, anchor) => current - anchor)];
+        var sorted = Array.ConvertAll(logRatios, Math.Exp);
+        Array.Sort(sorted);
+        var rows = Enumerable.Range(0, batch.Rows).Select(row => logRatios[batch.RowOffsets[row]..batch.RowOffsets[row + 1]]).Where(row => row.Length > 0).ToArray();
+        return new RatioReport(
+            sorted[0], Quantiles.OfSorted(sorted, 0.01), Quantiles.OfSorted(sorted, 0.5), Quantiles.OfSorted(sorted, 0.99), sorted[^1],
+            rows.Average(row => row.Average(z => z * z) - row.Average() * row.Average()),
+            Math.Pow(sorted.Sum(), 2) / (sorted.Length * sorted.Sum(ratio => ratio * ratio)),
+            rows.Max(row => Math.Abs(row.Sum())));
+    }
+
+    private static QuantileReport? Quantiles3(List<double> weights)
+    {
+        if (weights.Count == 0) return null;
+        double[] sorted = [.. weights.Order()];
+        return new QuantileReport(Quantiles.OfSorted(sorted, 0.1), Quantiles.OfSorted(sorted, 0.5), Quantiles.OfSorted(sorted, 0.9));
+    }
+}

@@ -1,0 +1,99 @@
+namespace Sapo.Learner;
+
+/// <summary>What one policy step did, over all its mini-batches where nothing else is said.</summary>
+public sealed record StepReport
+{
+    /// <summary>The version these weights are now.</summary>
+    public required Sapo.Core.PolicyVersion Version { get; init; }
+
+    /// <summary>Mean over the mini-batches of the objective J that is maximised.</summary>
+    public required double Objective { get; init; }
+
+    /// <summary>Token mean of the entropy of the next-token distribution, in nats, at the weights each mini-batch began with.</summary>
+    public required double Entropy { get; init; }
+
+    /// <summary>Learning rate of its optimizer steps.</summary>
+    public required double LearningRate { get; init; }
+
+    /// <summary>Learner against sampler on the first mini-batch, before any update.</summary>
+    public required MismatchReport Mismatch { get; init; }
+
+    /// <summary>Share of computed tokens whose gradient the objective cut off.</summary>
+    public required double ClippedShare { get; init; }
+
+    /// <summary>The objective's weights W of tokens with a positive advantage; null if there are none.</summary>
+    public required QuantileReport? GatePositive { get; init; }
+
+    /// <summary>The same where the advantage is negative.</summary>
+    public required QuantileReport? GateNegative { get; init; }
+
+    /// <summary>The optimizer steps, in order.</summary>
+    public required IReadOnlyList<MiniBatchReport> MiniBatches { get; init; }
+
+    /// <summary>What the objective itself has to say, averaged over the mini-batches.</summary>
+    public required IReadOnlyDictionary<string, double> ObjectiveMetrics { get; init; }
+
+    /// <summary>Share of groups whose rewards are all equal.</summary>
+    public required double GroupsWithoutSignal { get; init; }
+
+    /// <summary>Completion tokens in the batch.</summary>
+    public required long Tokens { get; init; }
+
+    /// <summary>Completion tokens that went forward and backward.</summary>
+    public required long TrainedTokens { get; init; }
+
+    /// <summary>Completion tokens left out because their advantage is 0 or their completion is masked; they stay in the denominators.</summary>
+    public required long SkippedTokens { get; init; }
+
+    /// <summary>Tokens computed with gradient, each group's prompt once per micro-batch.</summary>
+    public required long ComputedTokens { get; init; }
+
+    /// <summary>Floating-point operations of forward and backward passes.</summary>
+    public required double Flops { get; init; }
+
+    /// <summary>Further operations that repeating the prompt for every completion would have cost.</summary>
+    public required double FlopsSavedBySharing { get; init; }
+
+    /// <summary>Seconds in <c>anchor</c>, <c>forward</c>, <c>objective</c>, <c>backward</c>, <c>optimizer</c>.</summary>
+    public required IReadOnlyDictionary<string, double> Seconds { get; init; }
+}
+
+/// <summary>How far the learner's log-probs l lie from the sampler's m, for the same weights.</summary>
+/// <param name="Tokens">Tokens compared; 0 if the first mini-batch had nothing to compute.</param>
+/// <param name="Max">Largest |l - m|, in nats.</param>
+/// <param name="K1">Mean of m - l: estimate of KL(sampler || learner).</param>
+/// <param name="K3">Mean of exp(l - m) - 1 - (l - m): the same, never negative.</param>
+public sealed record MismatchReport(int Tokens, double Max, double K1, double K3);
+
+/// <summary>Three quantiles.</summary>
+/// <param name="P10">10 % lie below.</param>
+/// <param name="P50">The median.</param>
+/// <param name="P90">90 % lie below.</param>
+public sealed record QuantileReport(double P10, double P50, double P90);
+
+/// <summary>One optimizer step.</summary>
+public sealed record MiniBatchReport
+{
+    /// <summary>The objective J before the update.</summary>
+    public required double Objective { get; init; }
+
+    /// <summary>2-norm of all gradients before clipping; 0 without a signal.</summary>
+    public required double GradientNorm { get; init; }
+
+    /// <summary>Null, or the tensor whose gradient was not finite: nothing was updated.</summary>
+    public required string? SkippedFor { get; init; }
+
+    /// <summary>Importance ratios against the anchor before any clipping; null without computed tokens.</summary>
+    public required RatioReport? Ratios { get; init; }
+}
+
+/// <summary>Importance ratios r = exp(z), z = l - anchor, before any clipping.</summary>
+/// <param name="Minimum">Smallest ratio.</param>
+/// <param name="P1">1 % lie below.</param>
+/// <param name="P50">The median.</param>
+/// <param name="P99">99 % lie below.</param>
+/// <param name="Maximum">Largest ratio.</param>
+/// <param name="SequenceVariance">Mean over completions of the variance of z within a completion.</param>
+/// <param name="EffectiveSampleShare">(sum r)^2 / (n sum r^2): 1 when all ratios are equal.</param>
+/// <param name="LargestLogSequenceWeight">Largest |sum of z| of a completion.</param>
+public sealed record RatioReport(double Minimum, double P1, double P50, double P99, double Maximum, double SequenceVariance, double EffectiveSampleShare, double LargestLogSequenceWeight);

@@ -1,0 +1,65 @@
+using Sapo.Core;
+using Sapo.Learner.Batches;
+using Sapo.Learner.Model;
+using Sapo.Learner.Optimization;
+using static TorchSharp.torch;
+
+namespace Sapo.Learner;
+
+/// <summary>Supervised steps on a learner's weights, with an optimizer of their own: its moments begin and end with this object.</summary>
+public sealed class SupervisedTraining : IDisposable
+{
+    private readonly DecoderModel _model;
+    private readonly ParameterUpdate _update;
+    private readonly int _maxTokens;
+    private readonly Device _device;
+
+    internal SupervisedTraining(DecoderModel model, FlatParameters parameters, AdamWOptions options, int maxTokens, Device device)
+    {
+        (_model, _maxTokens, _device) = (model, maxTokens, device);
+        _update = new ParameterUpdate(parameters, options);
+    }
+
+    /// <summary>One optimizer step on the mean cross-entropy over all completion tokens of a batch.</summary>
+    /// <param name="batch">The examples.</param>
+    /// <param name="learningRate">Of this step.</param>
+    /// <exception cref="UserErrorException">No completion has tokens, or an id is outside the vocabulary.</exception>
+    /// <exception cref="TrainingDivergedException">The gradient was not finite three times in a row.</exception>
+    public SupervisedReport Step(SupervisedBatch batch, double learningRate)
+    {
+        using var scope = NewDisposeScope();
+        var rows = batch.Examples.Where(example => example.CompletionTokenIds.Length > 0).Select(ToRow).ToArray();
+        if (rows.Length == 0) throw new UserErrorException("The batch has no completion tokens", "at least one example with a completion", "Correct the examples");
+        var trained = rows.Sum(row => row.Length);
+        double loss = 0, entropy = 0;
+        var computed = 0;
+        foreach (var (first, count) in MicroBatchPlan.Split(rows, _maxTokens))
+        {
+            using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], _device);
+            using var pass = _model.ForwardWithoutValues(packed);
+            var values = new HeadResult(new double[packed.Targets.Length], new double[packed.Targets.Length]);
+            var slopes = new double[packed.Targets.Length];
+            Array.Fill(slopes, -1.0 / trained);
+            _model.Backward(pass, slopes, values: values);
+            loss -= values.LogProbs.Sum() / trained;
+            entropy += values.Entropies.Sum() / trained;
+            computed += packed.TokenCount;
+        }
+        var updated = _update.Apply(learningRate);
+        return new SupervisedReport
+        {
+            Loss = loss, Entropy = entropy, GradientNorm = updated.GradientNorm, Skipped = updated.SkippedFor is not null, TrainedTokens = trained, ComputedTokens = computed,
+        };
+    }
+
+    /// <inheritdoc />
+    public void Dispose() => _update.Dispose();
+
+    private TrainingRow ToRow(SupervisedExample example)
+    {
+        TokenIdCheck.Validate(example.PromptTokenIds, _model.Config.VocabSize, "a prompt");
+        TokenIdCheck.Validate(example.CompletionTokenIds, _model.Config.VocabSize, "a completion");
+        if (example.PromptTokenIds.Length == 0) throw new UserErrorException("An example has no prompt tokens", "at least one", "Begin prompts with the model's begin-of-sequence token");
+        return new TrainingRow(example.PromptTokenIds, new TokenRow(example.CompletionTokenIds), 1, [], [], Masked: false);
+    }
+}
