@@ -46,10 +46,12 @@ public sealed class ArchitectureTests
             reference => reference.StartsWith("Sapo.", StringComparison.Ordinal) && reference != "Sapo.Core");
 
     [Fact]
-    public void Rollout_NeverKnowsTheLearnersEngine() => Assert.Empty(ReferencesOf("Sapo.Rollout").Intersect(TrainingEngines, StringComparer.Ordinal));
+    public void Rollout_NeverKnowsTheLearnersEngine() =>
+        Assert.Empty(ReferencesOf("Sapo.Rollout").Intersect(TrainingEngines, StringComparer.Ordinal));
 
     [Fact]
-    public void Learner_NeverKnowsTheInferenceEngines() => Assert.Empty(ReferencesOf("Sapo.Learner").Intersect(InferenceEngines, StringComparer.Ordinal));
+    public void Learner_NeverKnowsTheInferenceEngines() =>
+        Assert.Empty(ReferencesOf("Sapo.Learner").Intersect(InferenceEngines, StringComparer.Ordinal));
 
     [Fact]
     public void Sync_KnowsNoEngine() =>

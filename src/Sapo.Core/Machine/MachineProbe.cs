@@ -51,7 +51,8 @@ public static class MachineProbe
     {
         try
         {
-            using var process = Process.Start(new ProcessStartInfo("nvidia-smi", ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"])
+            string[] arguments = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"];
+            using var process = Process.Start(new ProcessStartInfo("nvidia-smi", arguments)
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,

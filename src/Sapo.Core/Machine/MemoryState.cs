@@ -34,9 +34,8 @@ public sealed record MemoryState(long TotalBytes, long AvailableBytes)
         long Field(string name)
         {
             var line = meminfo.Split('\n').FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal));
-            return line is not null && long.TryParse(line[name.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture, out var kibibytes)
-                ? kibibytes * 1024
-                : 0;
+            var number = line?[name.Length..].Replace("kB", "", StringComparison.Ordinal);
+            return long.TryParse(number, CultureInfo.InvariantCulture, out var kibibytes) ? kibibytes * 1024 : 0;
         }
     }
 

@@ -35,7 +35,7 @@ internal sealed class OnnxGraphWriter
         var layers = new DecoderLayers(graph, _config, _fileOffsets);
         var hidden = layers.Write(ids, lengths, _positions);
         var logits = layers.Logits(layers.AtPosition(hidden, lastIndex));
-        DeclareSampled(graph, new SamplingHead(graph, _config.VocabSize).Write(logits, inputs));
+        DeclareSampled(graph, new SamplingHead(graph, _config.VocabSize, inputs).Write(logits));
         return graph.WriteModel();
     }
 
@@ -45,21 +45,18 @@ internal sealed class OnnxGraphWriter
         var graph = new GraphBuilder("head");
         var logits = graph.Input("logits", ElementType.Float, "batch", vocabulary);
         var inputs = DeclareDrawInputs(graph);
-        DeclareSampled(graph, new SamplingHead(graph, vocabulary).Write(logits, inputs));
+        DeclareSampled(graph, new SamplingHead(graph, vocabulary, inputs).Write(logits));
         return graph.WriteModel();
     }
 
-    private static DrawInputs DeclareDrawInputs(GraphBuilder graph)
-    {
-        graph.Input("top_k", ElementType.Int64, "batch");
-        graph.Input("top_p", ElementType.Float, "batch");
-        graph.Input("min_p", ElementType.Float, "batch");
-        graph.Input("truncate", ElementType.Bool);
-        return new(
-            graph.Input("uniform", ElementType.Float, "batch"),
-            graph.Input("temperature", ElementType.Float, "batch"),
-            graph.Input("forced_token", ElementType.Int64, "batch"));
-    }
+    private static DrawInputs DeclareDrawInputs(GraphBuilder graph) => new(
+        graph.Input("uniform", ElementType.Float, "batch"),
+        graph.Input("temperature", ElementType.Float, "batch"),
+        graph.Input("top_k", ElementType.Int64, "batch"),
+        graph.Input("top_p", ElementType.Float, "batch"),
+        graph.Input("min_p", ElementType.Float, "batch"),
+        graph.Input("truncate", ElementType.Bool),
+        graph.Input("forced_token", ElementType.Int64, "batch"));
 
     private static void DeclareSampled(GraphBuilder graph, SampledTokens sampled)
     {

@@ -9,45 +9,71 @@ namespace Sapo.Sync.Graphs;
 /// <summary>The values a draw depends on, one per row unless said.</summary>
 /// <param name="Uniform">Float [B] in [0, 1).</param>
 /// <param name="Temperature">Float [B], 0 for greedy.</param>
+/// <param name="TopK">int64 [B], 0 keeps all.</param>
+/// <param name="TopP">Float [B], 1 keeps all.</param>
+/// <param name="MinP">Float [B], 0 keeps all.</param>
+/// <param name="Truncate">Bool scalar: false skips truncation, whatever the rows say.</param>
 /// <param name="ForcedToken">int64 [B], -1 to sample.</param>
-internal sealed record DrawInputs(Value Uniform, Value Temperature, Value ForcedToken);
+internal sealed record DrawInputs(Value Uniform, Value Temperature, Value TopK, Value TopP, Value MinP, Value Truncate, Value ForcedToken);
 
 /// <summary>What the head puts out, one per row.</summary>
 /// <param name="Token">int64 [B].</param>
-/// <param name="LogProb">Float [B]: of the distribution drawn from.</param>
-/// <param name="UntruncatedLogProb">Float [B]: at the temperature alone.</param>
-/// <param name="KeptCount">int64 [B]: number of ids the distribution drawn from gives a probability.</param>
-/// <param name="KeptIds">int64 [B, K].</param>
+/// <param name="LogProb">Float [B]: of the distribution drawn from; 0 for greedy rows.</param>
+/// <param name="UntruncatedLogProb">Float [B]: at the temperature alone; at temperature 1 for greedy rows.</param>
+/// <param name="KeptCount">int64 [B]: number of ids that truncation left.</param>
+/// <param name="KeptIds">int64 [B, K]: those ids, then -1; K is 0 without truncation.</param>
 internal sealed record SampledTokens(Value Token, Value LogProb, Value UntruncatedLogProb, Value KeptCount, Value KeptIds);
 
 /// <summary>Writes the sampling head over logits [B, vocabulary].</summary>
-internal sealed class SamplingHead(GraphBuilder graph, int vocabulary)
+internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInputs inputs)
 {
     /// <summary>Writes the head.</summary>
-    public SampledTokens Write(Value logits, DrawInputs inputs)
+    public SampledTokens Write(Value logits)
     {
         graph.Scope = "sampling";
         var greedy = graph.Op("Equal", [inputs.Temperature, graph.Scalar(0f)]);
         var divisor = graph.Op("Where", [greedy, graph.Scalar(1f), inputs.Temperature]);
         var scaled = graph.Op("Div", [logits, graph.Op("Unsqueeze", [divisor, graph.Integers(1)])]);
         var logProbs = graph.Op("LogSoftmax", [scaled], ("axis", -1));
-        var drawn = new InverseCdf(graph, vocabulary).Draw(logProbs, inputs.Uniform);
         var best = graph.Op("ArgMax", [logits], ("axis", 1), ("keepdims", 0));
-        var sampled = graph.Op("Where", [greedy, best, drawn]);
-        var forced = graph.Op("GreaterOrEqual", [inputs.ForcedToken, graph.Scalar(0L)]);
-        var token = graph.Op("Where", [forced, inputs.ForcedToken, sampled]);
-        var untruncated = At(logProbs, token);
+
+        var sampled = graph.If(
+            inputs.Truncate,
+            [ElementType.Int64, ElementType.Float, ElementType.Int64, ElementType.Int64],
+            branch =>
+            {
+                var truncation = new Truncation(branch, vocabulary, new TruncationInputs(inputs.TopK, inputs.TopP, inputs.MinP, greedy));
+                var cut = truncation.Write(logits, logProbs);
+                var token = Choose(branch, cut.LogProbs, greedy, best);
+                return [token, At(branch, cut.LogProbs, token), cut.KeptCount, cut.KeptIds];
+            },
+            branch =>
+            {
+                var token = Choose(branch, logProbs, greedy, best);
+                return [token, At(branch, logProbs, token), EveryRow(branch, vocabulary), NoIds(branch)];
+            });
+
+        var untruncated = At(graph, logProbs, sampled[0]);
         var certain = graph.Op("Sub", [untruncated, untruncated]); // 0, or NaN where the logits are
-        var logProb = graph.Op("Where", [greedy, certain, untruncated]);
-        var rows = graph.Op("Shape", [token]);
-        var keptCount = graph.Op("Expand", [graph.Scalar((long)vocabulary), rows]);
-        var keptIds = graph.Op("Expand", [graph.Constant(ReadOnlySpan<long>.Empty, 1, 0), graph.Op("Concat", [rows, graph.Integers(1)], ("axis", 0))]);
-        return new SampledTokens(token, logProb, untruncated, keptCount, keptIds);
+        return new SampledTokens(sampled[0], graph.Op("Where", [greedy, certain, sampled[1]]), untruncated, sampled[2], sampled[3]);
     }
 
-    private Value At(Value logProbs, Value token)
+    private Value Choose(GraphBuilder within, Value distribution, Value greedy, Value best)
     {
-        var axis = graph.Integers(1);
-        return graph.Op("Squeeze", [graph.Op("GatherElements", [logProbs, graph.Op("Unsqueeze", [token, axis])], ("axis", 1)), axis]);
+        var drawn = new InverseCdf(within, vocabulary).Draw(distribution, inputs.Uniform);
+        var sampled = within.Op("Where", [greedy, best, drawn]);
+        var forced = within.Op("GreaterOrEqual", [inputs.ForcedToken, within.Scalar(0L)]);
+        return within.Op("Where", [forced, inputs.ForcedToken, sampled]);
+    }
+
+    private Value EveryRow(GraphBuilder within, long value) => within.Op("Expand", [within.Scalar(value), within.Op("Shape", [inputs.ForcedToken])]);
+
+    private Value NoIds(GraphBuilder within) => within.Op(
+        "Expand", [within.Constant(ReadOnlySpan<long>.Empty, 1, 0), within.Op("Concat", [within.Op("Shape", [inputs.ForcedToken]), within.Integers(1)], ("axis", 0))]);
+
+    private static Value At(GraphBuilder within, Value logProbs, Value token)
+    {
+        var axis = within.Integers(1);
+        return within.Op("Squeeze", [within.Op("GatherElements", [logProbs, within.Op("Unsqueeze", [token, axis])], ("axis", 1)), axis]);
     }
 }

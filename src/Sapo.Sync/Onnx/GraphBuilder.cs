@@ -26,21 +26,18 @@ internal sealed class GraphBuilder
 
     private string CurrentScope { get; set; } = "";
 
-    /// <summary>A graph for the branch of an If. Its constants are those of the outermost graph.</summary>
-    public GraphBuilder Nested(string name) => new(this, name);
-
     /// <summary>Declares an input.</summary>
-    public Value Input(string name, ElementType type, params ReadOnlySpan<Dimension> shape)
+    public Value Input(string name, ElementType type, params Dimension[] shape)
     {
         _inputs.Add(ValueInfo(name, type, shape));
         return new Value(name);
     }
 
     /// <summary>Declares an output. The value must be produced under this name.</summary>
-    public void Output(string name, ElementType type, params ReadOnlySpan<Dimension> shape) => _outputs.Add(ValueInfo(name, type, shape));
+    public void Output(string name, ElementType type, params Dimension[] shape) => _outputs.Add(ValueInfo(name, type, shape));
 
     /// <summary>Declares an output and produces it from a value of another name.</summary>
-    public void Output(string name, Value value, ElementType type, params ReadOnlySpan<Dimension> shape)
+    public void Output(string name, Value value, ElementType type, params Dimension[] shape)
     {
         Node("Identity", [value], [name]);
         Output(name, type, shape);
@@ -107,6 +104,18 @@ internal sealed class GraphBuilder
         _nodes.Add(node);
     }
 
+    /// <summary>Adds an If: only the branch that is taken is computed. A branch may use every value of the graphs around it.</summary>
+    /// <param name="condition">Bool scalar.</param>
+    /// <param name="types">The types of the values that either branch gives.</param>
+    /// <param name="then">Adds its nodes to the graph it is given and returns its values.</param>
+    /// <param name="otherwise">Likewise.</param>
+    public Value[] If(Value condition, ElementType[] types, Func<GraphBuilder, Value[]> then, Func<GraphBuilder, Value[]> otherwise)
+    {
+        var outputs = types.Select(_ => NewName("If")).ToArray();
+        Node("If", [condition], outputs, ("then_branch", Branch(types, then)), ("else_branch", Branch(types, otherwise)));
+        return [.. outputs.Select(name => new Value(name))];
+    }
+
     /// <summary>A name that no other value has.</summary>
     public string NewName(string op) => $"{Scope}/{op[(op.LastIndexOf('.') + 1)..]}_{Invariant(++_root._lastName)}";
 
@@ -137,6 +146,18 @@ internal sealed class GraphBuilder
             .Written.ToArray();
     }
 
+    private GraphBuilder Branch(ElementType[] types, Func<GraphBuilder, Value[]> write)
+    {
+        var branch = new GraphBuilder(this, NewName("branch"));
+        foreach (var (value, type) in write(branch).Zip(types))
+        {
+            var name = NewName("result");
+            branch.Node("Identity", [value], [name]); // a branch may not give a value of the graph around it
+            branch._outputs.Add(ValueInfo(name, type, null));
+        }
+        return branch;
+    }
+
     private static ProtoWriter OperatorSet(string domain, int version) => new ProtoWriter().Text(1, domain).Integer(2, version);
 
     private static ProtoWriter Tensor(string name, ElementType type, ReadOnlySpan<long> shape)
@@ -147,13 +168,18 @@ internal sealed class GraphBuilder
         return tensor.Integer(DataType, (long)type).Text(Name, name);
     }
 
-    private static ProtoWriter ValueInfo(string name, ElementType type, ReadOnlySpan<Dimension> dimensions)
+    // Without dimensions the shape is left to inference; with an empty list the value is a scalar.
+    private static ProtoWriter ValueInfo(string name, ElementType type, Dimension[]? dimensions)
     {
         const int Name = 1, Type = 2, TensorType = 1, ElementTypeField = 1, ShapeField = 2, DimensionField = 1, Size = 1, SizeName = 2;
-        var shape = new ProtoWriter();
-        foreach (var dimension in dimensions)
-            shape.Message(DimensionField, dimension.Name is null ? new ProtoWriter().Integer(Size, dimension.Size) : new ProtoWriter().Text(SizeName, dimension.Name));
-        var tensor = new ProtoWriter().Integer(ElementTypeField, (long)type).Message(ShapeField, shape);
+        var tensor = new ProtoWriter().Integer(ElementTypeField, (long)type);
+        if (dimensions is not null)
+        {
+            var shape = new ProtoWriter();
+            foreach (var dimension in dimensions)
+                shape.Message(DimensionField, dimension.Name is null ? new ProtoWriter().Integer(Size, dimension.Size) : new ProtoWriter().Text(SizeName, dimension.Name));
+            tensor.Message(ShapeField, shape);
+        }
         return new ProtoWriter().Text(Name, name).Message(Type, new ProtoWriter().Message(TensorType, tensor));
     }
 
