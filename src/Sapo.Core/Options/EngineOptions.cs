@@ -9,16 +9,35 @@ public sealed record EngineOptions
     /// <summary>Longest prompt and completion together, in tokens; null takes the model's own limit. Sizes the KV buffers.</summary>
     public int? MaxSequenceLength { get; init; }
 
+    /// <summary>Most prompt tokens computed between two decode steps, so that a long prompt does not hold up running completions; at least 1. Default 512.</summary>
+    public int PrefillChunk { get; init; } = 512;
+
+    /// <summary>Prompts whose keys and values are kept beyond the slots, for groups that wait for slots and for prompts that begin alike; at least 2. Default 4.</summary>
+    public int PromptRows { get; init; } = 4;
+
     /// <summary>What happens to running completions at a swap: <c>drain</c> (they finish on the old version) or <c>inFlight</c> (they go on under the new one). Default drain.</summary>
     public string Swap { get; init; } = "drain";
+
+    /// <summary>With <c>inFlight</c>: running completions <c>keep</c> the old version's keys and values, or the new version must <c>recompute</c> them first. Default keep.</summary>
+    public string InFlightKeyValues { get; init; } = "keep";
+
+    /// <summary>
+    /// When a new version's weight matrices are reordered for speed: <c>before</c> it is switched to, <c>behind</c> it (the version decodes at once, more slowly at first; because the
+    /// two ways of multiplying round differently, a run is then not reproducible bit for bit), or <c>never</c>. Default before.
+    /// </summary>
+    public string Prepack { get; init; } = "before";
 
     /// <summary>Checks every value once, at the edge.</summary>
     /// <exception cref="UserErrorException">A value is out of its range.</exception>
     public EngineOptions Validated()
     {
-        if (Slots < 1) throw new UserErrorException($"engine.slots is {Slots}", "at least 1", "Correct the run file or the command line");
-        if (MaxSequenceLength is < 2) throw new UserErrorException($"engine.maxSequenceLength is {MaxSequenceLength}", "at least 2", "Correct the run file or the command line");
-        if (Swap is not ("drain" or "inFlight")) throw new UserErrorException($"engine.swap is {Swap}", "drain or inFlight", "Correct the run file");
+        OptionCheck.Holds(Slots >= 1, "engine.slots", Slots, "at least 1");
+        OptionCheck.Holds(MaxSequenceLength is null or >= 2, "engine.maxSequenceLength", MaxSequenceLength, "at least 2");
+        OptionCheck.Holds(PrefillChunk >= 1, "engine.prefillChunk", PrefillChunk, "at least 1");
+        OptionCheck.Holds(PromptRows >= 2, "engine.promptRows", PromptRows, "at least 2");
+        OptionCheck.OneOf("engine.swap", Swap, "drain", "inFlight");
+        OptionCheck.OneOf("engine.inFlightKeyValues", InFlightKeyValues, "keep", "recompute");
+        OptionCheck.OneOf("engine.prepack", Prepack, "before", "behind", "never");
         return this;
     }
 }

@@ -91,7 +91,7 @@ public sealed class RunOptionsReaderTests
     [InlineData("\"steps\": 3, \"coldStart\": { \"steps\": 0 }", "coldStart.steps is 0")]
     [InlineData("\"steps\": 3, \"evaluation\": { \"samples\": 4, \"temperature\": 0 }", "evaluation.samples is 4")]
     [InlineData("\"steps\": 3, \"checkpoint\": { \"keep\": 0 }", "checkpoint.keep is 0")]
-    [InlineData("\"steps\": 3, \"engine\": { \"swap\": \"never\" }", "engine.swap is never")]
+    [InlineData("\"steps\": 3, \"engine\": { \"swap\": \"never\" }", "engine.swap is \"never\"")]
     [InlineData("\"steps\": 3, \"learner\": { \"learningRate\": -1 }", "learner.learningRate is -1")]
     [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\" }", "task.heldOut")]
     [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\", \"heldOut\": \"h\" }", "model is create")]
