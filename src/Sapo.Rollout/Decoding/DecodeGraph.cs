@@ -1,0 +1,96 @@
+using System.Globalization;
+using Microsoft.ML.OnnxRuntime;
+using Sapo.Core.Models;
+
+namespace Sapo.Rollout.Decoding;
+
+/// <summary>The names of the decode graph's inputs and outputs, and the check that a graph fits a model configuration.</summary>
+internal static class DecodeGraph
+{
+    /// <summary>int64 [rows, new tokens].</summary>
+    public const string InputIds = "input_ids";
+
+    /// <summary>int32 [rows]: length after this call minus 1.</summary>
+    public const string Lengths = "seqlens_k";
+
+    /// <summary>int32 scalar: the longest length after this call.</summary>
+    public const string TotalLength = "total_sequence_length";
+
+    /// <summary>int64 [rows]: index of the new token that is sampled from.</summary>
+    public const string LastIndex = "last_index";
+
+    /// <summary>float [rows], in [0, 1).</summary>
+    public const string Uniform = "uniform";
+
+    /// <summary>float [rows].</summary>
+    public const string Temperature = "temperature";
+
+    /// <summary>int64 [rows].</summary>
+    public const string TopK = "top_k";
+
+    /// <summary>float [rows].</summary>
+    public const string TopP = "top_p";
+
+    /// <summary>float [rows].</summary>
+    public const string MinP = "min_p";
+
+    /// <summary>bool scalar.</summary>
+    public const string Truncate = "truncate";
+
+    /// <summary>int64 [rows], -1 to sample.</summary>
+    public const string ForcedToken = "forced_token";
+
+    /// <summary>int64 [rows].</summary>
+    public const string SampledToken = "sampled_token";
+
+    /// <summary>float [rows].</summary>
+    public const string SampledLogProb = "sampled_logprob";
+
+    /// <summary>float [rows].</summary>
+    public const string UntruncatedLogProb = "untruncated_logprob";
+
+    /// <summary>int64 [rows].</summary>
+    public const string KeptCount = "kept_count";
+
+    /// <summary>int64 [rows, listed ids], or [rows, 0] without truncation.</summary>
+    public const string KeptIds = "kept_ids";
+
+    private static readonly string[] RowInputs = [InputIds, Lengths, TotalLength, LastIndex, Uniform, Temperature, TopK, TopP, MinP, Truncate, ForcedToken];
+    private static readonly string[] RowOutputs = [SampledToken, SampledLogProb, UntruncatedLogProb, KeptCount, KeptIds];
+
+    /// <summary>The input of a layer's keys or values so far.</summary>
+    public static string Past(int layer, bool keys) => string.Create(CultureInfo.InvariantCulture, $"past_key_values.{layer}.{(keys ? "key" : "value")}");
+
+    /// <summary>The output of a layer's keys or values.</summary>
+    public static string Present(int layer, bool keys) => string.Create(CultureInfo.InvariantCulture, $"present.{layer}.{(keys ? "key" : "value")}");
+
+    /// <summary>Checks names, element types and the dimensions that a configuration fixes.</summary>
+    /// <exception cref="UserErrorException">The graph was written for another model or another contract.</exception>
+    public static void Check(InferenceSession session, ModelConfig config, string path)
+    {
+        foreach (var name in RowInputs)
+            if (!session.InputMetadata.ContainsKey(name)) throw Unfit(path, $"has no input {name}");
+        foreach (var name in RowOutputs)
+            if (!session.OutputMetadata.ContainsKey(name)) throw Unfit(path, $"has no output {name}");
+        for (var layer = 0; layer < config.LayerCount; layer++)
+        {
+            CheckCache(session.InputMetadata, Past(layer, keys: true), config, path);
+            CheckCache(session.InputMetadata, Past(layer, keys: false), config, path);
+            CheckCache(session.OutputMetadata, Present(layer, keys: true), config, path);
+            CheckCache(session.OutputMetadata, Present(layer, keys: false), config, path);
+        }
+        if (session.InputMetadata.ContainsKey(Past(config.LayerCount, keys: true)))
+            throw Unfit(path, $"has more layers than the {config.LayerCount} of config.json");
+    }
+
+    private static void CheckCache(IReadOnlyDictionary<string, NodeMetadata> metadata, string name, ModelConfig config, string path)
+    {
+        if (!metadata.TryGetValue(name, out var node)) throw Unfit(path, $"has no {name}; config.json says {config.LayerCount} layers");
+        if (node.ElementType != typeof(float) || node.Dimensions is not [_, var heads, _, var size] || !Fits(heads, config.KeyValueHeadCount) || !Fits(size, config.HeadSize))
+            throw Unfit(path, $"has {name} as {node.ElementType?.Name} [{string.Join(", ", node.Dimensions)}]; config.json implies Single [rows, {config.KeyValueHeadCount}, positions, {config.HeadSize}]");
+    }
+
+    private static bool Fits(int dimension, int expected) => dimension == expected || dimension < 0; // negative: named, not fixed
+
+    private static UserErrorException Unfit(string path, string what) => new($"{path} {what}", "the decode graph written for this config.json", "Publish or import the model again");
+}

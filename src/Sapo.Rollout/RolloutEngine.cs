@@ -1,0 +1,127 @@
+// Prompts in, groups of completions with their log-probs out. The engine is four parts:
+//   PolicyLoader   published folder -> decode session (ONNX Runtime), probed against the learner's log-probs
+//   PolicySlot     which version is served, and how another takes its place
+//   SlotScheduler  the thread that decodes: continuous batching over fixed slots
+//   KeyValueCache, RowBuffers   the native memory sessions read and write in place
+using Sapo.Core.Machine;
+using Sapo.Core.Models;
+using Sapo.Core.Options;
+using Sapo.Rollout.Decoding;
+using Sapo.Rollout.Policies;
+using Sapo.Rollout.Scheduling;
+using Sapo.Rollout.Tokenization;
+
+namespace Sapo.Rollout;
+
+/// <summary>A rollout engine serving one policy version at a time. All members may be called from any thread.</summary>
+public sealed class RolloutEngine : IAsyncDisposable
+{
+    private const double MemoryShare = 0.9; // of what is available; the rest is for ONNX Runtime's own buffers
+
+    private readonly RequestCheck _check;
+    private readonly KeyValueCache _cache;
+    private readonly RowBuffers _rows;
+    private readonly SlotScheduler _scheduler;
+    private readonly PolicySlot _slot;
+    private readonly long _weightBytes;
+
+    private RolloutEngine(RequestCheck check, KeyValueCache cache, RowBuffers rows, SlotScheduler scheduler, PolicySlot slot, long weightBytes) =>
+        (_check, _cache, _rows, _scheduler, _slot, _weightBytes) = (check, cache, rows, scheduler, slot, weightBytes);
+
+    /// <summary>The version new completions start on.</summary>
+    public PolicyVersion ActiveVersion => _slot.Active.Version;
+
+    /// <summary>What the engine has done so far.</summary>
+    public EngineCounters Counters => _scheduler.Counts.ToCounters(_cache.Bytes, _weightBytes);
+
+    /// <summary>The last version switch, or null; a build behind it and the first token fill in their times when they are there.</summary>
+    public SwapReport? LastSwap => _slot.LastSwap;
+
+    /// <summary>Loads a policy, reserves the slots and starts the engine's thread.</summary>
+    /// <param name="policy">A published or imported folder.</param>
+    /// <param name="options">Slots, lengths, swapping.</param>
+    /// <param name="threads">Threads of a decode step, at least 1.</param>
+    /// <param name="tokenizer">For stop strings; null when requests have none.</param>
+    /// <param name="cancel">Cancels the start.</param>
+    /// <exception cref="UserErrorException">An option is out of range, the slots do not fit in memory, or the folder is broken.</exception>
+    /// <exception cref="SwapFailedException">The policy's probe failed.</exception>
+    public static Task<RolloutEngine> StartAsync(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, CancellationToken cancel)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1);
+        NativeEnvironment.Prepare();
+        return Task.Run(() => Start(policy, options.Validated(), threads, tokenizer, TimeProvider.System), cancel);
+    }
+
+    /// <summary>Answers a prompt several times.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <param name="groupSize">Number of completions.</param>
+    /// <param name="sampling">How tokens are drawn.</param>
+    /// <param name="cancel">Frees the group's slots.</param>
+    /// <inheritdoc cref="GenerateAsync(GenerationRequest, CancellationToken)"/>
+    public Task<RolloutGroup> GenerateAsync(Prompt prompt, int groupSize, SamplingOptions sampling, CancellationToken cancel) =>
+        GenerateAsync(new GenerationRequest(prompt, groupSize, sampling), cancel);
+
+    /// <summary>Queues a request; many may be under way. A completion's tokens depend on the weights, the seed, the prompt id, its sample index and nothing else.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="cancel">Frees the group's slots.</param>
+    /// <returns>The completions in order of their sample index.</returns>
+    /// <exception cref="UserErrorException">The prompt or the options do not fit the model.</exception>
+    /// <exception cref="RolloutException">The engine has failed.</exception>
+    /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
+    public Task<RolloutGroup> GenerateAsync(GenerationRequest request, CancellationToken cancel)
+    {
+        var (stopTokenIds, maxNewTokens) = _check.Checked(request);
+        return _scheduler.GenerateAsync(request, stopTokenIds, maxNewTokens, cancel);
+    }
+
+    /// <summary>
+    /// Makes another version the active one: builds its session beside the running one, compares it with the learner's probe,
+    /// switches between two decode steps. On any failure the old version goes on serving.
+    /// </summary>
+    /// <param name="policy">Of the same model, under another version number.</param>
+    /// <param name="cancel">Cancels the build; not a switch that is waiting for an older version to drain.</param>
+    /// <returns>When the new version is active.</returns>
+    /// <exception cref="SwapFailedException">The new version's log-probs are not the learner's.</exception>
+    /// <exception cref="UserErrorException">The folder is broken or of another model.</exception>
+    /// <exception cref="InvalidOperationException">The version is the active one, or another swap is under way.</exception>
+    public Task<SwapReport> SwapAsync(PublishedPolicy policy, CancellationToken cancel) => _slot.SwapAsync(policy, cancel);
+
+    /// <summary>Ends the engine; what still waits or runs fails with <see cref="ObjectDisposedException"/>.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _slot.DisposeAsync().ConfigureAwait(false);
+        await _scheduler.DisposeAsync().ConfigureAwait(false);
+        _cache.Dispose();
+        _rows.Dispose();
+    }
+
+    private static RolloutEngine Start(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, TimeProvider time)
+    {
+        var config = ModelConfigReader.Read(policy.Folder);
+        var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
+        var rowCount = options.Slots + options.PromptRows;
+        KeyValueBudget.Check(config, options, positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
+        var cache = new KeyValueCache(config, rowCount, positions);
+        var rows = new RowBuffers(rowCount, config.VocabSize);
+        OrtPolicyModel? model = null;
+        try
+        {
+            var loader = new PolicyLoader(config, cache, rows, threads);
+            model = loader.Load(policy, prepack: options.Prepack != "never");
+            loader.Probe(model, policy.Manifest.Probe);
+            var settings = new SchedulerSettings(
+                options.Slots, options.PromptRows, options.PrefillChunk, options.Swap == "inFlight", options.InFlightKeyValues == "recompute",
+                tokenizer is null ? null : () => tokenizer.CreateStreamingDecoder(skipSpecialTokens: true).Append);
+            var scheduler = new SlotScheduler(loader.Bind(model), rows, settings, time);
+            var slot = new PolicySlot(policy, loader, scheduler, options, time);
+            return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), cache, rows, scheduler, slot, config.ParameterCount * sizeof(float));
+        }
+        catch
+        {
+            model?.Dispose();
+            cache.Dispose();
+            rows.Dispose();
+            throw;
+        }
+    }
+}

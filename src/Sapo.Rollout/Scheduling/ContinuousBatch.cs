@@ -1,0 +1,269 @@
+// Which completion runs in which slot. Single-threaded: the scheduler's thread calls Admit and Step in turn.
+//   - A group at the head of the line gets its prompt computed once, without the last token, into a prompt row.
+//   - Each of its completions takes a free slot: the prompt row is copied there, and its first decode step feeds the
+//     prompt's last token. So a completion of T tokens costs T slot-steps, and prompts of one token need no prefill.
+//   - A slot that becomes free is refilled before the next step; where nothing waits, the rows close up, so that
+//     free slots are not computed.
+using Sapo.Rollout.Decoding;
+
+namespace Sapo.Rollout.Scheduling;
+
+/// <summary>The slots, the prompts being computed for them, and the versions that decode them. Owns the sessions.</summary>
+internal sealed class ContinuousBatch : IDisposable
+{
+    private readonly SchedulerSettings _settings;
+    private readonly RowBuffers _rows;
+    private readonly TimeProvider _time;
+    private readonly PromptRows _promptRows;
+    private readonly Stack<RunningSample> _idle = new();
+    private readonly Action<int, int, int> _moveActive, _moveDraining;
+    private SchedulerCounts _counts;
+    private Lane _active;
+    private Lane? _draining;
+    private GroupTask? _head;
+    private PromptRows.Entry? _headPrompt;
+
+    /// <summary>No completion yet; takes the session, borrows the buffers.</summary>
+    public ContinuousBatch(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time)
+    {
+        (_rows, _settings, _time) = (rows, settings, time);
+        _active = new Lane(session, settings.Slots, fromTop: false);
+        _promptRows = new PromptRows(settings.Slots, settings.PromptRows);
+        _moveActive = (from, to, length) => Move(_active, from, to, length);
+        _moveDraining = (from, to, length) => Move(_draining!, from, to, length);
+    }
+
+    /// <summary>The counts so far.</summary>
+    public ref SchedulerCounts Counts => ref _counts;
+
+    /// <summary>
+    /// Installs a session. Of the active version: it takes the old one's place, keys and values stay. Of another version:
+    /// new completions start on it; running ones go on under it, or finish on the old one in a lane of their own.
+    /// </summary>
+    /// <returns>False while an older version is still draining: try again later.</returns>
+    public bool TrySwitch(IDecodeSession session, Action? firstStep)
+    {
+        if (session.Version == _active.Session.Version)
+        {
+            _active.Replace(session, firstStep).Dispose();
+            return true;
+        }
+        if (_active.Running == 0 || _settings.SwitchInFlight)
+        {
+            _active.Replace(session, firstStep).Dispose();
+            if (_settings.RecomputeInFlight) Recompute();
+        }
+        else
+        {
+            if (_draining is not null) return false;
+            _draining = _active;
+            _active = new Lane(session, _settings.Slots, !_draining.FromTop);
+            _active.Replace(session, firstStep);
+        }
+        _promptRows.Clear();
+        _headPrompt = null;
+        _counts.Swaps++;
+        return true;
+    }
+
+    /// <summary>Frees the slots of groups that nobody waits for any more.</summary>
+    public void FreeAbandoned()
+    {
+        FreeWhere(_active, sample => sample.Group.IsOver);
+        if (_draining is not null) FreeWhere(_draining, sample => sample.Group.IsOver);
+    }
+
+    /// <summary>Computes prompts, at most one chunk of tokens, and starts completions while there are free slots.</summary>
+    /// <param name="next">Gives the next group in line, or null.</param>
+    /// <returns>True when something was computed or started.</returns>
+    public bool Admit(Func<GroupTask?> next)
+    {
+        _draining?.Compact(_moveDraining);
+        var budget = _settings.PrefillChunk;
+        var advanced = false;
+        while (true)
+        {
+            if (_head is null or { IsOver: true } or { HasUnstarted: false })
+            {
+                (_head, _headPrompt) = (next(), null);
+                if (_head is null) return advanced;
+                continue;
+            }
+            var before = budget;
+            var ready = ComputePrompt(_head, ref budget);
+            advanced |= budget < before;
+            if (!ready) return advanced;
+            if (!StartCompletions(_head, ref advanced)) return advanced;
+        }
+    }
+
+    /// <summary>One decode step of every lane that has completions.</summary>
+    /// <returns>True when there was one.</returns>
+    public bool Step()
+    {
+        var running = _active.Running + (_draining?.Running ?? 0);
+        if (running == 0) return false;
+        if (_head is { HasUnstarted: true, IsOver: false })
+        {
+            _counts.SlotStepsUsed += running;
+            _counts.SlotStepsAvailable += _settings.Slots;
+        }
+        if (_draining is { Running: > 0 }) Step(_draining, _moveDraining);
+        if (_active.Running > 0) Step(_active, _moveActive);
+        if (_draining is { Running: 0 })
+        {
+            _draining.Session.Dispose();
+            _draining = null;
+        }
+        return true;
+    }
+
+    /// <summary>Fails every group that is running or at the head of the line.</summary>
+    public void FailAll(Exception cause)
+    {
+        _head?.Fail(cause);
+        foreach (var lane in new[] { _active, _draining })
+            if (lane is not null) FreeWhere(lane, sample => Failed(sample, cause));
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        _active.Session.Dispose();
+        _draining?.Session.Dispose();
+    }
+
+    private static bool Failed(RunningSample sample, Exception cause)
+    {
+        sample.Group.Fail(cause);
+        return true;
+    }
+
+    private void FreeWhere(Lane lane, Func<RunningSample, bool> condition)
+    {
+        for (int row = lane.FirstRow, end = row + lane.Extent; row < end; row++)
+            if (lane[row] is { } sample && condition(sample)) _idle.Push(lane.Remove(row));
+    }
+
+    private bool ComputePrompt(GroupTask group, ref int budget)
+    {
+        var tokens = group.SharedTokens;
+        if (tokens.Length == 0) return true;
+        _headPrompt ??= _promptRows.Begin(tokens, _active.Session);
+        while (!_headPrompt.IsReady)
+        {
+            if (budget <= 0) return false;
+            var count = Math.Min(budget, tokens.Length - _headPrompt.Computed);
+            Prefill(_headPrompt.Row, tokens.Slice(_headPrompt.Computed, count), _headPrompt.Computed);
+            _headPrompt.Computed += count;
+            budget -= count;
+        }
+        return true;
+    }
+
+    private void Prefill(int row, ReadOnlySpan<int> tokens, int position)
+    {
+        var start = _time.GetTimestamp();
+        _active.Session.Prefill(row, tokens, position);
+        _counts.PrefillSeconds += _time.GetElapsedTime(start).TotalSeconds;
+        _counts.PromptTokensComputed += tokens.Length;
+    }
+
+    // True when all of the group's completions have a slot.
+    private bool StartCompletions(GroupTask group, ref bool advanced)
+    {
+        var free = _settings.Slots - _active.Running - (_draining?.Extent ?? 0);
+        for (; group.HasUnstarted && free > 0; free--)
+        {
+            var sample = _idle.TryPop(out var idle) ? idle : new RunningSample();
+            var stops = group.Request.Sampling.StopStrings;
+            sample.Start(group, group.StartNext(), stops.Count == 0 ? null : new StopText(_settings.TextDecoder!(), stops));
+            var row = _active.Add(sample);
+            if (_headPrompt is not null) _active.Session.CopyRow(_headPrompt.Row, row, group.SharedTokens.Length);
+            SetInputs(row, group.Request.Sampling);
+            _counts.PromptTokensRequested += group.SharedTokens.Length;
+            advanced = true;
+        }
+        return !group.HasUnstarted;
+    }
+
+    private void SetInputs(int row, SamplingOptions sampling)
+    {
+        _rows.Temperatures.Span[row] = (float)sampling.Temperature;
+        _rows.TopKs.Span[row] = sampling.Truncates ? sampling.TopK : 0;
+        _rows.TopPs.Span[row] = sampling.Truncates ? (float)sampling.TopP : 1;
+        _rows.MinPs.Span[row] = sampling.Truncates ? (float)sampling.MinP : 0;
+        _rows.ForcedTokens.Span[row] = RowBuffers.NoForcedToken;
+    }
+
+    private void Move(Lane lane, int from, int to, int length)
+    {
+        lane.Session.CopyRow(from, to, length);
+        _rows.CopyInputs(from, to);
+    }
+
+    private void Step(Lane lane, Action<int, int, int> move)
+    {
+        lane.Compact(move);
+        var truncate = false;
+        int first = lane.FirstRow, end = first + lane.Extent;
+        for (var row = first; row < end; row++)
+        {
+            var sample = lane[row]!;
+            _rows.InputIds.Span[row] = sample.NextInput;
+            _rows.Lengths.Span[row] = sample.Position;
+            _rows.Uniforms.Span[row] = sample.NextUniform;
+            truncate |= sample.Group.Request.Sampling.Truncates;
+        }
+        var start = _time.GetTimestamp();
+        lane.Session.Decode(first, lane.Extent, truncate);
+        _counts.DecodeSeconds += _time.GetElapsedTime(start).TotalSeconds;
+        _counts.DecodeSteps++;
+        _counts.GeneratedTokens += lane.Extent;
+        for (var row = first; row < end; row++) Collect(lane, row);
+        lane.Stepped();
+    }
+
+    private void Collect(Lane lane, int row)
+    {
+        var sample = lane[row]!;
+        var logProb = _rows.SampledLogProbs.Span[row];
+        if (!float.IsFinite(logProb))
+            throw new RolloutException(
+                $"Policy {lane.Session.Version} gave the log-prob {logProb} for prompt {sample.Group.Request.Prompt.Id}, sample {sample.SampleIndex}, position {sample.Count}: its weights are broken, or the temperature is too small for its logits.");
+        try
+        {
+            var reason = sample.Append((int)_rows.SampledTokens.Span[row], logProb, _rows.UntruncatedLogProbs.Span[row], lane.Session.Version);
+            if (sample.Group.Request.Sampling.Truncates) CollectKept(sample, row);
+            if (reason is { } finished) Finish(lane, row, sample, finished);
+        }
+        catch (Exception failure) // of the caller's own callback or decoder: its group fails, the others go on
+        {
+            sample.Group.Fail(failure);
+        }
+    }
+
+    private void CollectKept(RunningSample sample, int row) =>
+        sample.AppendKept(_rows.KeptIds.Span.Slice(row * _rows.KeptWidth, _rows.KeptWidth), _rows.KeptCounts.Span[row]);
+
+    private void Finish(Lane lane, int row, RunningSample sample, FinishReason reason)
+    {
+        var completion = sample.ToCompletion(reason);
+        _counts.Completions++;
+        if (reason == FinishReason.Length) _counts.TruncatedCompletions++;
+        if (completion.KeptTokenIds is null && sample.Group.Request.Sampling.Truncates) _counts.CompletionsWithoutKeptIds++;
+        _idle.Push(lane.Remove(row));
+        sample.Group.Finish(completion);
+    }
+
+    private void Recompute()
+    {
+        for (int row = _active.FirstRow, end = row + _active.Extent; row < end; row++)
+        {
+            if (_active[row] is not { } sample) continue;
+            var fed = sample.FedTokens();
+            for (var at = 0; at < fed.Length; at += _settings.PrefillChunk)
+                Prefill(row, fed.AsSpan(at, Math.Min(_settings.PrefillChunk, fed.Length - at)), at);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+using System.Runtime.InteropServices;
+
+namespace Sapo.Rollout.Scheduling;
+
+/// <summary>A completion in progress. Its buffers serve one completion after another, so a token costs no allocation once they have grown.</summary>
+internal sealed class RunningSample
+{
+    private readonly List<VersionSpan> _spans = [];
+    private readonly List<int[]> _kept = [];
+    private int[] _tokens = new int[64];
+    private float[] _logProbs = new float[64], _untruncated = new float[64];
+    private bool _keptIsComplete;
+    private StopText? _stopText;
+
+    /// <summary>The group it belongs to.</summary>
+    public GroupTask Group { get; private set; } = null!;
+
+    /// <summary>Its sample index.</summary>
+    public int SampleIndex { get; private set; }
+
+    /// <summary>Tokens sampled so far.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Position of the token to feed next: the keys and values of all before it are computed.</summary>
+    public int Position => Group.Request.Prompt.TokenIds.Length - 1 + Count;
+
+    /// <summary>The token to feed next.</summary>
+    public int NextInput => Count == 0 ? Group.Request.Prompt.TokenIds[^1] : _tokens[Count - 1];
+
+    /// <summary>The uniform number that decides the next token.</summary>
+    public float NextUniform => CounterRandom.Uniform(Group.Request.Sampling.Seed, Group.Request.Prompt.Id, SampleIndex, Count);
+
+    /// <summary>Begins a completion.</summary>
+    /// <param name="group">Its group.</param>
+    /// <param name="sampleIndex">Its index.</param>
+    /// <param name="stopText">Watches for stop strings, or null.</param>
+    public void Start(GroupTask group, int sampleIndex, StopText? stopText)
+    {
+        (Group, SampleIndex, Count, _stopText) = (group, sampleIndex, 0, stopText);
+        _spans.Clear();
+        _kept.Clear();
+        _keptIsComplete = group.Request.Sampling.Truncates;
+    }
+
+    /// <summary>Appends a sampled token.</summary>
+    /// <param name="tokenId">The token.</param>
+    /// <param name="logProb">In the distribution drawn from.</param>
+    /// <param name="untruncated">Before truncation.</param>
+    /// <param name="version">The version that sampled it.</param>
+    /// <returns>Why the completion ends with it, or null.</returns>
+    public FinishReason? Append(int tokenId, float logProb, float untruncated, PolicyVersion version)
+    {
+        if (Count == _tokens.Length) Grow();
+        (_tokens[Count], _logProbs[Count], _untruncated[Count]) = (tokenId, logProb, untruncated);
+        Count++;
+        if (_spans.Count > 0 && _spans[^1].Version == version) _spans[^1] = _spans[^1] with { Count = _spans[^1].Count + 1 };
+        else _spans.Add(new VersionSpan(Count - 1, 1, version));
+        Group.Request.TokenSampled?.Invoke(new SampledToken(SampleIndex, Count - 1, tokenId, logProb));
+        if (Array.IndexOf(Group.StopTokenIds, tokenId) >= 0) return FinishReason.Stop;
+        if (_stopText is not null && _stopText.Append(tokenId)) return FinishReason.StopString;
+        return Count == Group.MaxNewTokens ? FinishReason.Length : null;
+    }
+
+    /// <summary>Adds the kept set of the token appended last; a set larger than what was listed leaves the completion without kept ids.</summary>
+    public void AppendKept(ReadOnlySpan<long> listed, long count)
+    {
+        if (!_keptIsComplete) return;
+        if (count > listed.Length)
+        {
+            _keptIsComplete = false;
+            _kept.Clear();
+            return;
+        }
+        var ids = new int[count];
+        for (var i = 0; i < ids.Length; i++) ids[i] = (int)listed[i];
+        _kept.Add(ids);
+    }
+
+    /// <summary>Copies prompt and sampled tokens up to, not including, the one to feed next.</summary>
+    public int[] FedTokens()
+    {
+        var prompt = Group.Request.Prompt.TokenIds;
+        var fed = new int[Position];
+        prompt.AsSpan(0, Math.Min(prompt.Length, fed.Length)).CopyTo(fed);
+        if (Count > 1) _tokens.AsSpan(0, Count - 1).CopyTo(fed.AsSpan(prompt.Length));
+        return fed;
+    }
+
+    /// <summary>The finished completion, in arrays of its own.</summary>
+    public Completion ToCompletion(FinishReason reason)
+    {
+        var truncates = Group.Request.Sampling.Truncates;
+        var logProbs = _logProbs.AsSpan(0, Count).ToArray();
+        return new Completion
+        {
+            SampleIndex = SampleIndex,
+            TokenIds = _tokens.AsSpan(0, Count).ToArray(),
+            BehaviourLogProbs = logProbs,
+            UntruncatedLogProbs = truncates || Group.Request.Sampling.Temperature == 0 ? _untruncated.AsSpan(0, Count).ToArray() : logProbs,
+            KeptTokenIds = _keptIsComplete ? [.. _kept] : null,
+            FinishReason = reason,
+            VersionSpans = CollectionsMarshal.AsSpan(_spans).ToArray(),
+        };
+    }
+
+    private void Grow()
+    {
+        Array.Resize(ref _tokens, 2 * Count);
+        Array.Resize(ref _logProbs, 2 * Count);
+        Array.Resize(ref _untruncated, 2 * Count);
+    }
+}

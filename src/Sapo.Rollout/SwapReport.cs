@@ -1,0 +1,51 @@
+namespace Sapo.Rollout;
+
+/// <summary>What a version switch took, in milliseconds from its beginning unless said.</summary>
+/// <param name="Version">The version switched to.</param>
+/// <param name="BuildMilliseconds">How long the session took that decoded first.</param>
+/// <param name="ProbeMilliseconds">How long its probe took.</param>
+/// <param name="ProbeDifference">Largest difference from the learner's log-probs; 0 without probe sequences.</param>
+/// <param name="ActiveMilliseconds">When new completions started on the version.</param>
+public sealed record SwapReport(PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, double ProbeDifference, double ActiveMilliseconds)
+{
+    /// <summary>When the first decode step under the version was done; null while there was none.</summary>
+    public double? FirstTokenMilliseconds { get; init; }
+
+    /// <summary>When the prepacked session, built behind the first one, took over; null while it has not, or where none is built behind.</summary>
+    public double? FullSpeedMilliseconds { get; init; }
+
+    /// <summary>Why the prepacked session did not take over, so that the version goes on at the unpacked session's speed; null where it did or will.</summary>
+    public string? FullSpeedFailure { get; init; }
+}
+
+/// <summary>A version that did not become active: the engine's log-probs differ from the learner's. The old version goes on serving.</summary>
+public sealed class SwapFailedException : Exception
+{
+    /// <summary>One message from where the largest difference is.</summary>
+    /// <param name="version">The version refused.</param>
+    /// <param name="sequence">Index of the probe sequence.</param>
+    /// <param name="position">Index of the token within it.</param>
+    /// <param name="expected">The learner's log-prob.</param>
+    /// <param name="found">The engine's.</param>
+    public SwapFailedException(PolicyVersion version, int sequence, int position, double expected, double found)
+        : base($"Policy {version} was not activated: probe sequence {sequence}, position {position} has the log-prob {found:G9} here and {expected:G9} by the learner; "
+            + $"they differ by {Math.Abs(found - expected):G3}, at most {Policies.PolicyProbe.Tolerance:G3} is expected. The version before it goes on serving. Check that the published weights are the learner's.")
+    {
+        (Version, Sequence, Position, Expected, Found) = (version, sequence, position, expected, found);
+    }
+
+    /// <summary>The version refused.</summary>
+    public PolicyVersion Version { get; }
+
+    /// <summary>Index of the probe sequence.</summary>
+    public int Sequence { get; }
+
+    /// <summary>Index of the token within it.</summary>
+    public int Position { get; }
+
+    /// <summary>The learner's log-prob.</summary>
+    public double Expected { get; }
+
+    /// <summary>The engine's log-prob.</summary>
+    public double Found { get; }
+}

@@ -1,0 +1,49 @@
+using Sapo.Rollout.Decoding;
+
+namespace Sapo.Rollout.Tests.Decoding;
+
+/// <summary>The contract on ONNX Runtime with prepacked matrices, and what only this session does.</summary>
+public sealed class OrtDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
+{
+    internal override int VocabSize => model.Config.VocabSize;
+
+    internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: true);
+
+    [Fact]
+    public void Decode_RepeatedSteps_AllocatesNothing()
+    {
+        using var rows = new RowBuffers(4, VocabSize);
+        using var session = Create(rows, positions: 16);
+        for (var i = 0; i < 10; i++) session.Decode(0, 4, truncate: false);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 100; i++) session.Decode(0, 4, truncate: false);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+}
+
+internal static class OrtSessions
+{
+    public static IDecodeSession Create(TinyModel model, RowBuffers rows, int positions, bool prepack)
+    {
+        var cache = new KeyValueCache(model.Config, rows.Rows, positions);
+        return new WithCache(new OrtDecodeSession(OrtPolicyModel.Load(model.Policy, model.Config, threads: 2, prepack), cache, rows, ownsModel: true), cache);
+    }
+
+    /// <summary>Disposes the keys and values with the session.</summary>
+    private sealed class WithCache(IDecodeSession session, KeyValueCache cache) : IDecodeSession
+    {
+        public PolicyVersion Version => session.Version;
+
+        public void Prefill(int row, ReadOnlySpan<int> tokenIds, int position) => session.Prefill(row, tokenIds, position);
+
+        public void CopyRow(int from, int to, int length) => session.CopyRow(from, to, length);
+
+        public void Decode(int firstRow, int rowCount, bool truncate) => session.Decode(firstRow, rowCount, truncate);
+
+        public void Dispose()
+        {
+            session.Dispose();
+            cache.Dispose();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+using Sapo.Rollout.Tests.Decoding;
+using static Sapo.Rollout.Tests.Scheduling.SchedulerHarness;
+
+namespace Sapo.Rollout.Tests.Scheduling;
+
+public sealed class VersionSwitchTests
+{
+    private static readonly PolicyVersion Old = new(0), New = new(1);
+
+    [Fact]
+    public async Task SwitchAsync_Drain_FinishesOldCompletionsOnTheOldVersionAndStartsNewOnesAtOnce()
+    {
+        await using var run = new GatedRun(inFlight: false, recompute: false);
+        await run.StepAsync(5);
+        await run.SwitchAsync(New);
+        var late = run.Harness.Generate(Prompt(2, 4), groupSize: 2, maxNewTokens: 3);
+        run.Open();
+        var lateCompletions = (await late).Completions;
+        Assert.All(lateCompletions, completion => Assert.Equal([new VersionSpan(0, 3, New)], completion.VersionSpans));
+        Assert.All((await run.Early).Completions, completion => Assert.Equal([new VersionSpan(0, 20, Old)], completion.VersionSpans));
+        Assert.False(run.Harness.Session.ReadAnotherVersion || run.Successor.ReadAnotherVersion);
+    }
+
+    [Fact]
+    public async Task SwitchAsync_Drain_GivesTheSameCompletionsAsAnUndisturbedRun()
+    {
+        await using var undisturbed = new SchedulerHarness(slots: 6);
+        var expected = await undisturbed.Generate(Prompt(1, 4), groupSize: 3, maxNewTokens: 20);
+        await using var run = new GatedRun(inFlight: false, recompute: false);
+        await run.StepAsync(5);
+        await run.SwitchAsync(New);
+        run.Open();
+        Assert.Equal(expected.Completions.Select(completion => completion.TokenIds), (await run.Early).Completions.Select(completion => completion.TokenIds));
+    }
+
+    [Fact]
+    public async Task SwitchAsync_DrainTwice_WaitsForTheOldestVersion()
+    {
+        await using var run = new GatedRun(inFlight: false, recompute: false);
+        await run.StepAsync(5);
+        await run.SwitchAsync(New);
+        _ = run.Harness.Generate(Prompt(2, 4), groupSize: 1, maxNewTokens: 500);
+        await run.StepAsync(2);
+        var third = run.Harness.Scheduler.SwitchAsync(run.Harness.NewSession(2), firstStep: null);
+        await run.StepAsync(2);
+        Assert.False(third.IsCompleted);
+        run.Open();
+        await run.Early;
+        await third;
+        Assert.True(run.Harness.Session.IsDisposed);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task SwitchAsync_InFlight_GoesOnUnderTheNewVersion(bool recompute)
+    {
+        await using var run = new GatedRun(inFlight: true, recompute);
+        await run.StepAsync(5);
+        await run.SwitchAsync(New);
+        Assert.True(run.Harness.Session.IsDisposed);
+        run.Open();
+        foreach (var completion in (await run.Early).Completions)
+        {
+            Assert.Equal([Old, New], completion.VersionSpans.Select(span => span.Version));
+            Assert.Equal(0, completion.VersionSpans[0].Start);
+            Assert.Equal(completion.VersionSpans[0].Count, completion.VersionSpans[1].Start);
+            Assert.Equal(20, completion.VersionSpans.Sum(span => span.Count));
+            Assert.Equal(Old, completion.OldestVersion);
+        }
+        Assert.Equal(!recompute, run.Successor.ReadAnotherVersion);
+    }
+
+    [Fact]
+    public async Task SwitchAsync_GroupPartlyStarted_StartsTheRestOnTheNewVersionWithItsOwnPrompt()
+    {
+        await using var run = new GatedRun(inFlight: false, recompute: false, groupSize: 9);
+        await run.StepAsync(3);
+        await run.SwitchAsync(New);
+        run.Open();
+        var versions = (await run.Early).Completions.Select(completion => Assert.Single(completion.VersionSpans).Version);
+        Assert.Equal([.. Enumerable.Repeat(Old, 6), .. Enumerable.Repeat(New, 3)], versions);
+        Assert.False(run.Successor.ReadAnotherVersion);
+        Assert.Single(run.Successor.Prefills);
+    }
+
+    [Fact]
+    public async Task SwitchAsync_SameVersion_TakesTheOldSessionsPlaceWithoutATrace()
+    {
+        await using var undisturbed = new SchedulerHarness(slots: 6);
+        var expected = await undisturbed.Generate(Prompt(1, 4), groupSize: 3, maxNewTokens: 20);
+        await using var run = new GatedRun(inFlight: false, recompute: false);
+        await run.StepAsync(5);
+        await run.SwitchAsync(Old);
+        Assert.True(run.Harness.Session.IsDisposed);
+        run.Open();
+        Assert.Equal(expected.Completions.Select(completion => completion.TokenIds), (await run.Early).Completions.Select(completion => completion.TokenIds));
+        Assert.Equal(0, run.Harness.Scheduler.Counts.Swaps);
+    }
+
+    [Fact]
+    public async Task SwitchAsync_FirstStep_IsReportedOnce()
+    {
+        await using var harness = new SchedulerHarness(slots: 2);
+        var reports = 0;
+        await harness.Scheduler.SwitchAsync(harness.NewSession(1), () => reports++);
+        Assert.Equal(0, reports);
+        await harness.Generate(Prompt(1, 3), groupSize: 2, maxNewTokens: 4);
+        Assert.Equal(1, reports);
+    }
+
+    /// <summary>Six slots with one group under way, whose decode steps wait until the test lets them go.</summary>
+    private sealed class GatedRun : IAsyncDisposable
+    {
+        private readonly SemaphoreSlim _steps = new(0), _waiting = new(0);
+        private volatile bool _open;
+
+        public GatedRun(bool inFlight, bool recompute, int groupSize = 3)
+        {
+            Harness = new SchedulerHarness(slots: 6, inFlight: inFlight, recompute: recompute, prepare: Gate);
+            Early = Harness.Generate(Prompt(1, 4), groupSize, maxNewTokens: 20);
+        }
+
+        public SchedulerHarness Harness { get; }
+
+        public Task<RolloutGroup> Early { get; }
+
+        public FakeDecodeSession Successor { get; private set; } = null!;
+
+        /// <summary>Lets some decode steps of the first session go.</summary>
+        public async Task StepAsync(int count)
+        {
+            for (var i = 0; i < count; i++)
+            {
+                await _waiting.WaitAsync();
+                _steps.Release();
+            }
+        }
+
+        /// <summary>Switches during the next step of the first session.</summary>
+        public async Task SwitchAsync(PolicyVersion version)
+        {
+            Successor = Harness.NewSession(version.Value);
+            await _waiting.WaitAsync(); // in the middle of a step
+            var switched = Harness.Scheduler.SwitchAsync(Successor, firstStep: null);
+            _steps.Release();
+            await switched;
+        }
+
+        public void Open()
+        {
+            _open = true;
+            _steps.Release();
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            Open();
+            await Harness.DisposeAsync();
+            _steps.Dispose();
+            _waiting.Dispose();
+        }
+
+        private void Gate(FakeDecodeSession session) => session.BeforeDecode = () =>
+        {
+            if (_open) return;
+            _waiting.Release();
+            _steps.Wait();
+        };
+    }
+}
