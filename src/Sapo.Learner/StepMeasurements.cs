@@ -14,7 +14,7 @@ internal sealed class StepMeasurements(ModelConfig config)
     private readonly List<MiniBatchReport> _miniBatches = [];
     private readonly Dictionary<string, double> _metrics = new(StringComparer.Ordinal);
     private readonly List<double> _positiveWeights = [], _negativeWeights = [];
-    private MismatchReport? _mismatch;
+    private MismatchDiagnostics? _mismatch;
     private double _entropySum, _flops, _flopsWithoutSharing, _clipped;
     private long _trainedTokens, _computedTokens, _totalTokens;
 
@@ -40,10 +40,10 @@ internal sealed class StepMeasurements(ModelConfig config)
     public void Add(MiniBatch miniBatch, ObjectiveBatch? batch, ObjectiveResult? result, UpdateResult updated)
     {
         _totalTokens += miniBatch.Rows.Sum(row => (long)row.Length);
-        _mismatch ??= Mismatch(batch);
+        _mismatch ??= RatioDiagnostics.MismatchOf(batch?.LogProbs ?? [], batch?.SamplerLogProbs ?? []);
         _miniBatches.Add(new MiniBatchReport
         {
-            Objective = result?.Value ?? 0, GradientNorm = updated.GradientNorm, SkippedFor = updated.SkippedFor, Ratios = batch is null ? null : Ratios(batch),
+            Objective = result?.Value ?? 0, GradientNorm = updated.GradientNorm, SkippedFor = updated.SkippedFor, Diagnostics = batch is null || result is null ? null : RatioDiagnostics.Of(batch, result.Weights),
         });
         if (batch is null || result is null) return;
         _entropySum += batch.Entropies!.Sum();
@@ -60,10 +60,10 @@ internal sealed class StepMeasurements(ModelConfig config)
         Objective = _miniBatches.Average(miniBatch => miniBatch.Objective),
         Entropy = _trainedTokens == 0 ? 0 : _entropySum / _trainedTokens,
         LearningRate = learningRate,
-        Mismatch = _mismatch ?? new MismatchReport(0, 0, 0, 0),
+        Mismatch = _mismatch!,
         ClippedShare = _trainedTokens == 0 ? 0 : _clipped / _trainedTokens,
-        GatePositive = Quantiles3(_positiveWeights),
-        GateNegative = Quantiles3(_negativeWeights),
+        GatePositive = Distribution.Of(_positiveWeights),
+        GateNegative = Distribution.Of(_negativeWeights),
         MiniBatches = _miniBatches,
         ObjectiveMetrics = _metrics.ToDictionary(pair => pair.Key, pair => pair.Value / _miniBatches.Count, StringComparer.Ordinal),
         GroupsWithoutSignal = batch.GroupsWithoutSignal,
@@ -75,31 +75,4 @@ internal sealed class StepMeasurements(ModelConfig config)
         FlopsSavedBySharing = _flopsWithoutSharing - _flops,
         Seconds = _seconds,
     };
-
-    private static MismatchReport Mismatch(ObjectiveBatch? batch)
-    {
-        if (batch is null) return new MismatchReport(0, 0, 0, 0);
-        double[] differences = [.. batch.LogProbs.Zip(batch.SamplerLogProbs!, (learner, sampler) => learner - sampler)];
-        return new MismatchReport(differences.Length, differences.Max(Math.Abs), -differences.Average(), differences.Average(difference => Math.Exp(difference) - 1 - difference));
-    }
-
-    private static RatioReport Ratios(ObjectiveBatch batch)
-    {
-        double[] logRatios = [.. batch.LogProbs.Zip(batch.AnchorLogProbs, (current, anchor) => current - anchor)];
-        var sorted = Array.ConvertAll(logRatios, Math.Exp);
-        Array.Sort(sorted);
-        var rows = Enumerable.Range(0, batch.Rows).Select(row => logRatios[batch.RowOffsets[row]..batch.RowOffsets[row + 1]]).Where(row => row.Length > 0).ToArray();
-        return new RatioReport(
-            sorted[0], Quantiles.OfSorted(sorted, 0.01), Quantiles.OfSorted(sorted, 0.5), Quantiles.OfSorted(sorted, 0.99), sorted[^1],
-            rows.Average(row => row.Average(z => z * z) - row.Average() * row.Average()),
-            Math.Pow(sorted.Sum(), 2) / (sorted.Length * sorted.Sum(ratio => ratio * ratio)),
-            rows.Max(row => Math.Abs(row.Sum())));
-    }
-
-    private static QuantileReport? Quantiles3(List<double> weights)
-    {
-        if (weights.Count == 0) return null;
-        double[] sorted = [.. weights.Order()];
-        return new QuantileReport(Quantiles.OfSorted(sorted, 0.1), Quantiles.OfSorted(sorted, 0.5), Quantiles.OfSorted(sorted, 0.9));
-    }
 }

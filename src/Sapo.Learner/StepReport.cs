@@ -1,10 +1,13 @@
+using Sapo.Core;
+using Sapo.Learner.Objectives;
+
 namespace Sapo.Learner;
 
 /// <summary>What one policy step did, over all its mini-batches where nothing else is said.</summary>
 public sealed record StepReport
 {
     /// <summary>The version these weights are now.</summary>
-    public required Sapo.Core.PolicyVersion Version { get; init; }
+    public required PolicyVersion Version { get; init; }
 
     /// <summary>Mean over the mini-batches of the objective J that is maximised.</summary>
     public required double Objective { get; init; }
@@ -15,17 +18,17 @@ public sealed record StepReport
     /// <summary>Learning rate of its optimizer steps.</summary>
     public required double LearningRate { get; init; }
 
-    /// <summary>Learner against sampler on the first mini-batch, before any update.</summary>
-    public required MismatchReport Mismatch { get; init; }
+    /// <summary>Learner against sampler on the first mini-batch, before any update; without tokens if nothing of it was computed.</summary>
+    public required MismatchDiagnostics Mismatch { get; init; }
 
     /// <summary>Share of computed tokens whose gradient the objective cut off.</summary>
     public required double ClippedShare { get; init; }
 
     /// <summary>The objective's weights W of tokens with a positive advantage; null if there are none.</summary>
-    public required QuantileReport? GatePositive { get; init; }
+    public required Distribution? GatePositive { get; init; }
 
     /// <summary>The same where the advantage is negative.</summary>
-    public required QuantileReport? GateNegative { get; init; }
+    public required Distribution? GateNegative { get; init; }
 
     /// <summary>The optimizer steps, in order.</summary>
     public required IReadOnlyList<MiniBatchReport> MiniBatches { get; init; }
@@ -58,19 +61,6 @@ public sealed record StepReport
     public required IReadOnlyDictionary<string, double> Seconds { get; init; }
 }
 
-/// <summary>How far the learner's log-probs l lie from the sampler's m, for the same weights.</summary>
-/// <param name="Tokens">Tokens compared; 0 if the first mini-batch had nothing to compute.</param>
-/// <param name="Max">Largest |l - m|, in nats.</param>
-/// <param name="K1">Mean of m - l: estimate of KL(sampler || learner).</param>
-/// <param name="K3">Mean of exp(l - m) - 1 - (l - m): the same, never negative.</param>
-public sealed record MismatchReport(int Tokens, double Max, double K1, double K3);
-
-/// <summary>Three quantiles.</summary>
-/// <param name="P10">10 % lie below.</param>
-/// <param name="P50">The median.</param>
-/// <param name="P90">90 % lie below.</param>
-public sealed record QuantileReport(double P10, double P50, double P90);
-
 /// <summary>One optimizer step.</summary>
 public sealed record MiniBatchReport
 {
@@ -83,17 +73,6 @@ public sealed record MiniBatchReport
     /// <summary>Null, or the tensor whose gradient was not finite: nothing was updated.</summary>
     public required string? SkippedFor { get; init; }
 
-    /// <summary>Importance ratios against the anchor before any clipping; null without computed tokens.</summary>
-    public required RatioReport? Ratios { get; init; }
+    /// <summary>Ratios against the anchor before any clipping, and the objective's weights; null without computed tokens.</summary>
+    public required RatioDiagnostics? Diagnostics { get; init; }
 }
-
-/// <summary>Importance ratios r = exp(z), z = l - anchor, before any clipping.</summary>
-/// <param name="Minimum">Smallest ratio.</param>
-/// <param name="P1">1 % lie below.</param>
-/// <param name="P50">The median.</param>
-/// <param name="P99">99 % lie below.</param>
-/// <param name="Maximum">Largest ratio.</param>
-/// <param name="SequenceVariance">Mean over completions of the variance of z within a completion.</param>
-/// <param name="EffectiveSampleShare">(sum r)^2 / (n sum r^2): 1 when all ratios are equal.</param>
-/// <param name="LargestLogSequenceWeight">Largest |sum of z| of a completion.</param>
-public sealed record RatioReport(double Minimum, double P1, double P50, double P99, double Maximum, double SequenceVariance, double EffectiveSampleShare, double LargestLogSequenceWeight);

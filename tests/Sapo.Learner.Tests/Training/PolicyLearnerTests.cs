@@ -57,7 +57,7 @@ public sealed class PolicyLearnerTests
         using var model = new TinyModel();
         using var learner = new PolicyLearner(model.Folder, Options, SapoObjective(model));
         var report = learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 6, 4, seed: 5), Advantages, Options));
-        Assert.InRange(report.Mismatch.Max, 1e-3, Rollouts.SamplerNoise / 2 + 1e-5); // the noise is uniform over this range
+        Assert.InRange(report.Mismatch.LargestDifference, 1e-3, Rollouts.SamplerNoise / 2 + 1e-5); // the noise is uniform over this range
         Assert.True(report.Mismatch.K3 >= 0);
         Assert.Equal(2, report.MiniBatches.Count);
         Assert.Equal(report.Tokens, report.TrainedTokens + report.SkippedTokens);
@@ -122,7 +122,7 @@ public sealed class PolicyLearnerTests
             new RolloutGroup(new Prompt { Id = 0, TokenIds = prompt }, [completion, other], new SamplingOptions { TopK = 3 }),
             [[RewardOutcome.Score(1)], [RewardOutcome.Score(0)]], [1, 0]);
         var report = learner.Step(TrainingBatch.Pack([group], Advantages, Options));
-        Assert.InRange(report.Mismatch.Max, 0, 1e-5); // two Float32 computations of the same renormalised distribution
+        Assert.InRange(report.Mismatch.LargestDifference, 0, 1e-5); // two Float32 computations of the same renormalised distribution
         Assert.All(Weights(learner), weight => Assert.True(float.IsFinite(weight)));
     }
 
