@@ -83,19 +83,18 @@ struct NodeHolder {
   std::shared_ptr<ManagedNode> node;
 };
 
-/// One output of a managed forward, joined to the node.
-at::Tensor join(const std::shared_ptr<ManagedNode>& node, at::Tensor output, TensorHandle* inputs, int32_t input_count, bool differentiable, bool dirty) {
-  const bool is_input = contains(inputs, input_count, output);
+/// One output of a managed forward, joined to the node. Every output has a place among backward's gradients, whether
+/// one can flow through it or not.
+at::Tensor join(const std::shared_ptr<ManagedNode>& node, at::Tensor output, bool is_input, bool differentiable, bool dirty) {
+  const auto number = node->add_input_metadata(output);
   if (!differentiable) return is_input || output.requires_grad() ? output.detach() : output;
   if (dirty) {
     TORCH_CHECK(is_input, "mark_dirty was called with a tensor that is no input");
-    const auto number = node->add_input_metadata(output);
     torch::autograd::impl::rebase_history(output, {node, number});
     return output;
   }
   // An input that is passed through gets a tensor of its own; so does a view, which cannot have a second history.
   if (is_input || output.is_view() || output.requires_grad()) output = output.detach();
-  const auto number = node->add_input_metadata(output);
   torch::autograd::impl::set_gradient_edge(output, {node, number});
   return output;
 }
@@ -159,7 +158,7 @@ SAPO_API const char* sapo_node_join(NodeHolder* holder, TensorHandle* inputs, in
     for (int32_t i = 0; i < count; ++i) {
       at::Tensor output = borrow(outputs[i]);
       const bool differentiable = !contains(fixed, fixed_count, output) && torch::autograd::isDifferentiableType(output.scalar_type());
-      results[i] = hand_over(join(holder->node, output, inputs, input_count, differentiable, contains(dirty, dirty_count, output)));
+      results[i] = hand_over(join(holder->node, output, contains(inputs, input_count, output), differentiable, contains(dirty, dirty_count, output)));
     }
     holder->node->save(holder->node);
   });

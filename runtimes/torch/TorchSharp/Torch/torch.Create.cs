@@ -72,10 +72,6 @@ public static unsafe partial class torch
         return Over(rawArray, 0, shape).Placed(dtype, device).With(requires_grad, names);
     }
 
-    public static Tensor as_tensor(Array data, ScalarType? dtype = null, Device? device = null) => from_array(data, dtype, device);
-
-    public static Tensor as_tensor(Tensor data, ScalarType? dtype = null, Device? device = null) => data.Placed(dtype, device);
-
     /// <summary>One dimension over a part of the array's own memory (offset and count in elements).</summary>
     public static Tensor frombuffer(Array rawArray, ScalarType dtype, long count = -1, long offset = 0, bool requires_grad = false)
     {
