@@ -38,26 +38,35 @@ public sealed class NamedTokens
     /// <param name="isKnown">Whether an id belongs to the vocabulary.</param>
     internal static NamedTokens Read(string folder, Func<string, int?> idOf, Func<int, bool> isKnown)
     {
-        var textOfRole = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var name in new[] { "tokenizer_config.json", "special_tokens_map.json" })
+        var textOfRole = ReadTexts(folder, (text, place) =>
         {
-            var path = Path.Combine(folder, name);
-            if (!File.Exists(path)) continue;
-            JsonValue.Read(path, root =>
-            {
-                foreach (var role in Roles)
-                {
-                    if (root.Find(role) is not { } token || !textOfRole.TryAdd(role, token.AsTokenText())) continue;
-                    if (idOf(textOfRole[role]) is null) throw token.Error($"\"{textOfRole[role]}\" is not in the vocabulary", "a token of tokenizer.json");
-                }
-                return true;
-            });
-        }
+            if (idOf(text) is null) throw place.Error($"\"{text}\" is not in the vocabulary", "a token of tokenizer.json");
+        });
         var ends = new List<int>();
         if (textOfRole.TryGetValue("eos_token", out var end)) ends.Add(idOf(end)!.Value);
         var generation = Path.Combine(folder, "generation_config.json");
         if (File.Exists(generation)) ends.AddRange(JsonValue.Read(generation, root => EndIdsOf(root, isKnown)));
         return new NamedTokens(textOfRole, idOf, [.. ends.Distinct()]);
+    }
+
+    /// <summary>Role and text of every token that a folder's files give a role.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="check">Sees each text and where it stands; null checks nothing.</param>
+    internal static Dictionary<string, string> ReadTexts(string folder, Action<string, JsonValue>? check = null)
+    {
+        var textOfRole = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var name in new[] { "tokenizer_config.json", "special_tokens_map.json" })
+        {
+            var path = Path.Combine(folder, name);
+            if (File.Exists(path)) JsonValue.Read(path, root => { AddRoles(root); return true; });
+        }
+        return textOfRole;
+
+        void AddRoles(JsonValue root)
+        {
+            foreach (var role in Roles)
+                if (root.Find(role) is { } token && textOfRole.TryAdd(role, token.AsTokenText())) check?.Invoke(textOfRole[role], token);
+        }
     }
 
     private int? IdOf(string role) => texts.TryGetValue(role, out var text) ? idOf(text) : null;

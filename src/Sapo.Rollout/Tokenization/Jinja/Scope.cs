@@ -1,0 +1,17 @@
+namespace Sapo.Rollout.Tokenization.Jinja;
+
+/// <summary>The variables of one block of a template. Setting changes this block alone; reading looks outwards.</summary>
+internal sealed class Scope(Scope? outer)
+{
+    private readonly Dictionary<string, object?> variables = new(StringComparer.Ordinal);
+
+    /// <summary>Gives a variable a value in this block.</summary>
+    public void Set(string name, object? value) => variables[name] = value;
+
+    /// <summary>A variable's value, or an undefined one.</summary>
+    public object? Get(string name)
+    {
+        if (variables.TryGetValue(name, out var value)) return value;
+        return outer is null ? new Undefined(name) : outer.Get(name);
+    }
+}
