@@ -19,8 +19,12 @@ main() {
   is_ready && return
   lock set-up
   is_ready && return
-  rm -f "$stamp"
-  say "Setting up Sapo in $root (once; some minutes, most of them downloads)"
+  if [ -f "$stamp" ]; then
+    say "Bringing the set-up of $root up to date"
+    rm -f "$stamp"
+  else
+    say "Setting up Sapo in $root (once; some minutes, most of them downloads)"
+  fi
   check_sdk
   choose_engines
   if [ "$(chosen_engines)" = local ]; then
