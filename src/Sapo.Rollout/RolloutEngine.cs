@@ -99,7 +99,7 @@ public sealed class RolloutEngine : IAsyncDisposable
     {
         var config = ModelConfigReader.Read(policy.Folder);
         var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
-        var rowCount = options.Slots + options.PromptRows;
+        var rowCount = Lane.RowsFor(options.Slots) + options.PromptRows;
         KeyValueBudget.Check(config, options, positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
         var cache = new KeyValueCache(config, rowCount, positions);
         var rows = new RowBuffers(rowCount, config.VocabSize);

@@ -109,8 +109,8 @@ public sealed class RolloutEngineTests(TinyModel model) : IClassFixture<TinyMode
         var counters = engine.Counters;
         Assert.Equal((8, 48, 30, 6, 6), (counters.PromptTokensComputed, counters.PromptTokensRequested, counters.GeneratedTokens, counters.Completions, counters.TruncatedCompletions));
         Assert.Equal(5, counters.DecodeSteps);
-        // 6 slots and 4 prompt rows, 2 layers, keys and values, 2 heads of 16, 48 positions, 4 bytes
-        Assert.Equal(10L * 2 * 2 * 2 * 16 * 48 * 4, counters.KeyValueBytes);
+        // 6 slots, 2 idle and 4 prompt rows, 2 layers, keys and values, 2 heads of 16, 48 positions, 4 bytes
+        Assert.Equal(12L * 2 * 2 * 2 * 16 * 48 * 4, counters.KeyValueBytes);
         Assert.Equal(model.Config.ParameterCount * 4, counters.WeightBytes);
         Assert.Equal(6, group.Completions.Count);
     }

@@ -58,6 +58,9 @@ public sealed record ModelConfig
     /// <summary>Width of a head, even.</summary>
     public required int HeadSize { get; init; }
 
+    /// <summary>Width of a head in an engine's key and value caches: <see cref="HeadSize"/> rounded up to a multiple of 16, which ONNX Runtime's GroupQueryAttention wants.</summary>
+    public int CacheHeadSize => (HeadSize + 15) / 16 * 16;
+
     /// <summary>Width of a dense MLP.</summary>
     public required int IntermediateSize { get; init; }
 

@@ -86,8 +86,8 @@ internal static class DecodeGraph
     private static void CheckCache(IReadOnlyDictionary<string, NodeMetadata> metadata, string name, ModelConfig config, string path)
     {
         if (!metadata.TryGetValue(name, out var node)) throw Unfit(path, $"has no {name}; config.json says {config.LayerCount} layers");
-        if (node.ElementType != typeof(float) || node.Dimensions is not [_, var heads, _, var size] || !Fits(heads, config.KeyValueHeadCount) || !Fits(size, config.HeadSize))
-            throw Unfit(path, $"has {name} as {node.ElementType?.Name} [{string.Join(", ", node.Dimensions)}]; config.json implies Single [rows, {config.KeyValueHeadCount}, positions, {config.HeadSize}]");
+        if (node.ElementType != typeof(float) || node.Dimensions is not [_, var heads, _, var size] || !Fits(heads, config.KeyValueHeadCount) || !Fits(size, config.CacheHeadSize))
+            throw Unfit(path, $"has {name} as {node.ElementType?.Name} [{string.Join(", ", node.Dimensions)}]; config.json implies Single [rows, {config.KeyValueHeadCount}, positions, {config.CacheHeadSize}]");
     }
 
     private static bool Fits(int dimension, int expected) => dimension == expected || dimension < 0; // negative: named, not fixed

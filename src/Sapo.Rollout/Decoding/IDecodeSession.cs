@@ -10,6 +10,9 @@ internal interface IDecodeSession : IDisposable
     /// <summary>The version whose weights it runs.</summary>
     PolicyVersion Version { get; }
 
+    /// <summary>Fewest rows of a <see cref="Decode"/> for which results do not depend on their number; the scheduler adds an idle row where there are fewer.</summary>
+    int MinimumRows { get; }
+
     /// <summary>Computes the keys and values of tokens without sampling. What the row holds behind them is lost, and there must be room for one position more.</summary>
     /// <param name="row">Where they go.</param>
     /// <param name="tokenIds">The tokens, at least one.</param>

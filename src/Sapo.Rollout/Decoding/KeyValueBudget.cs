@@ -1,5 +1,6 @@
 using Sapo.Core.Models;
 using Sapo.Core.Options;
+using Sapo.Rollout.Scheduling;
 
 namespace Sapo.Rollout.Decoding;
 
@@ -15,10 +16,11 @@ internal static class KeyValueBudget
     public static void Check(ModelConfig config, EngineOptions options, int positions, long availableBytes)
     {
         var rowBytes = KeyValueCache.BytesPerRow(config, positions);
-        var fitting = availableBytes / rowBytes - options.PromptRows;
+        var others = Lane.RowsFor(options.Slots) + options.PromptRows - options.Slots;
+        var fitting = availableBytes / rowBytes - others;
         if (availableBytes <= 0 || options.Slots <= fitting) return;
         throw new UserErrorException(
-            $"engine.slots is {options.Slots:N0}: with {positions:N0} positions each, {options.Slots:N0} slots and {options.PromptRows} prompt rows take {Gibibytes((options.Slots + options.PromptRows) * rowBytes)} of keys and values, and {Gibibytes(availableBytes)} are free",
+            $"engine.slots is {options.Slots:N0}: with {positions:N0} positions each, {options.Slots:N0} slots and {others} rows for prompts and idling take {Gibibytes((options.Slots + others) * rowBytes)} of keys and values, and {Gibibytes(availableBytes)} are free",
             fitting >= 1 ? $"at most {fitting:N0} slots" : "room for at least one slot",
             fitting >= 1 ? "Lower engine.slots or engine.maxSequenceLength" : "Lower engine.maxSequenceLength");
     }

@@ -15,7 +15,7 @@ internal sealed unsafe class KeyValueCache : IDisposable
     public KeyValueCache(ModelConfig config, int rows, int positions)
     {
         (Rows, Positions) = (rows, positions);
-        (LayerCount, Heads, HeadSize) = (config.LayerCount, config.KeyValueHeadCount, config.HeadSize);
+        (LayerCount, Heads, HeadSize) = (config.LayerCount, config.KeyValueHeadCount, config.CacheHeadSize);
         var length = rows * RowLength;
         _keys = new NativeBuffer<float>[LayerCount];
         _values = new NativeBuffer<float>[LayerCount];
@@ -45,7 +45,7 @@ internal sealed unsafe class KeyValueCache : IDisposable
     public long Bytes => Rows * BytesPerRow(LayerCount, Heads, HeadSize, Positions);
 
     /// <summary>What one row takes: keys and values of every layer and position, 4 bytes per element.</summary>
-    public static long BytesPerRow(ModelConfig config, int positions) => BytesPerRow(config.LayerCount, config.KeyValueHeadCount, config.HeadSize, positions);
+    public static long BytesPerRow(ModelConfig config, int positions) => BytesPerRow(config.LayerCount, config.KeyValueHeadCount, config.CacheHeadSize, positions);
 
     /// <summary>First element of a row of a layer's keys.</summary>
     public float* Keys(int layer, int row) => _keys[layer].Pointer + row * RowLength;

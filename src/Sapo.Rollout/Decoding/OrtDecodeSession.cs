@@ -34,12 +34,15 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     /// <inheritdoc />
     public PolicyVersion Version => _model.Version;
 
+    /// <summary>Two without prepacking: a product with a single row then takes another path, which rounds differently.</summary>
+    public int MinimumRows => _model.IsPrepacked ? 1 : 2;
+
     /// <inheritdoc />
     public void Prefill(int row, ReadOnlySpan<int> tokenIds, int position)
     {
-        // A single row of a matrix product takes another path, which rounds differently, through ONNX Runtime. So that a
-        // token's keys and values do not depend on how a prompt was cut, one token is computed twice, the copy at the
-        // position behind it, which is overwritten before it is ever read.
+        // Attention scores of a single token take another path, which rounds differently. So that keys and values do not
+        // depend on how a prompt was cut, one token is computed twice, the copy at the position behind it, which is
+        // overwritten before it is ever read.
         var count = Math.Max(2, tokenIds.Length);
         if (count > _prefillIds.Length)
         {

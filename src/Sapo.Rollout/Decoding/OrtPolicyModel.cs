@@ -14,14 +14,17 @@ internal sealed class OrtPolicyModel : IDisposable
     private readonly SafetensorsFile _weights;
     private readonly List<OrtValue> _initializers;
 
-    private OrtPolicyModel(PolicyVersion version, InferenceSession session, SafetensorsFile weights, List<OrtValue> initializers) =>
-        (Version, Session, _weights, _initializers) = (version, session, weights, initializers);
+    private OrtPolicyModel(PolicyVersion version, InferenceSession session, bool isPrepacked, SafetensorsFile weights, List<OrtValue> initializers) =>
+        (Version, Session, IsPrepacked, _weights, _initializers) = (version, session, isPrepacked, weights, initializers);
 
     /// <summary>The version.</summary>
     public PolicyVersion Version { get; }
 
     /// <summary>The session; valid until disposal.</summary>
     public InferenceSession Session { get; }
+
+    /// <summary>Whether its matrices were reordered for speed.</summary>
+    public bool IsPrepacked { get; }
 
     /// <summary>Loads a published policy.</summary>
     /// <param name="policy">The folder.</param>
@@ -47,7 +50,7 @@ internal sealed class OrtPolicyModel : IDisposable
             }
             session = new InferenceSession(path, options);
             DecodeGraph.Check(session, config, path);
-            return new OrtPolicyModel(policy.Version, session, weights, initializers);
+            return new OrtPolicyModel(policy.Version, session, prepack, weights, initializers);
         }
         catch (Exception failure)
         {

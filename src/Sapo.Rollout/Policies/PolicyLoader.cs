@@ -19,8 +19,8 @@ internal sealed class PolicyLoader(ModelConfig config, KeyValueCache cache, RowB
     public double Probe(OrtPolicyModel model, IReadOnlyList<ProbeSequence> probe)
     {
         if (probe.Count == 0) return 0;
-        using var ownCache = new KeyValueCache(config, probe.Count, probe.Max(sequence => sequence.TokenIds.Length));
-        using var ownRows = new RowBuffers(probe.Count, config.VocabSize);
+        using var ownCache = new KeyValueCache(config, PolicyProbe.Rows, probe.Max(sequence => sequence.TokenIds.Length) + 1);
+        using var ownRows = new RowBuffers(PolicyProbe.Rows, config.VocabSize);
         using var session = new OrtDecodeSession(model, ownCache, ownRows, ownsModel: false);
         return PolicyProbe.Check(session, ownRows, probe);
     }

@@ -2,7 +2,11 @@ using Sapo.Rollout.Decoding;
 
 namespace Sapo.Rollout.Policies;
 
-/// <summary>Replays the learner's probe sequences through the decode path itself: prefill of the first half, forced tokens for the rest.</summary>
+/// <summary>
+/// Replays the learner's probe sequences through the decode path itself. A sequence is prefilled into one row; then each of
+/// its positions gets a row of its own, a copy up to that position, and a decode step forces the token that follows. So every
+/// token's log-prob is checked, through prefill, row copies and decode, in few runs.
+/// </summary>
 internal static class PolicyProbe
 {
     /// <summary>
@@ -11,53 +15,50 @@ internal static class PolicyProbe
     /// </summary>
     public const double Tolerance = 1e-4;
 
+    /// <summary>Rows that <see cref="Check"/> works in: one for the sequence, the others for positions.</summary>
+    public const int Rows = 17;
+
     /// <summary>Checks a session.</summary>
-    /// <param name="session">Its first rows are overwritten, one per sequence.</param>
-    /// <param name="rows">The session's buffers, with at least one row per sequence.</param>
+    /// <param name="session">Its first <see cref="Rows"/> rows are overwritten; one position more than the longest sequence has room.</param>
+    /// <param name="rows">The session's buffers, as they are made.</param>
     /// <param name="probe">What the learner says.</param>
     /// <returns>The largest difference.</returns>
     /// <exception cref="SwapFailedException">It is above <see cref="Tolerance"/>.</exception>
     public static double Check(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe)
     {
-        if (probe.Count == 0) return 0;
-        var steps = 0;
-        var starts = new int[probe.Count];
-        for (var row = 0; row < probe.Count; row++)
-        {
-            var ids = probe[row].TokenIds;
-            starts[row] = Math.Min(ids.Length / 2, ids.Length - 2);
-            if (starts[row] > 0) session.Prefill(row, ids.AsSpan(0, starts[row]), position: 0);
-            steps = Math.Max(steps, ids.Length - 1 - starts[row]);
-        }
         var worst = new Difference(0, 0, 0, 0, 0);
-        for (var step = 0; step < steps; step++) worst = Step(session, rows, probe, starts, step, worst);
-        rows.ForcedTokens.Span[..probe.Count].Fill(RowBuffers.NoForcedToken);
+        for (var sequence = 0; sequence < probe.Count; sequence++)
+        {
+            var ids = probe[sequence].TokenIds;
+            session.Prefill(row: 0, ids, position: 0);
+            for (var position = 0; position < ids.Length - 1; position += Rows - 1)
+                worst = Step(session, rows, probe[sequence], sequence, position, worst);
+        }
         if (!(worst.Size <= Tolerance)) throw new SwapFailedException(session.Version, worst.Sequence, worst.Position, worst.Expected, worst.Found);
         return worst.Size;
     }
 
-    private static Difference Step(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe, int[] starts, int step, Difference worst)
+    private static Difference Step(IDecodeSession session, RowBuffers rows, ProbeSequence probe, int sequence, int firstPosition, Difference worst)
     {
-        for (var row = 0; row < probe.Count; row++)
+        var count = Math.Min(Rows - 1, probe.TokenIds.Length - 1 - firstPosition);
+        for (var i = 0; i < count; i++)
         {
-            var position = Position(probe[row], starts[row], step);
-            rows.InputIds.Span[row] = probe[row].TokenIds[position];
+            int row = 1 + i, position = firstPosition + i;
+            session.CopyRow(0, row, position);
+            rows.InputIds.Span[row] = probe.TokenIds[position];
             rows.Lengths.Span[row] = position;
-            rows.ForcedTokens.Span[row] = probe[row].TokenIds[position + 1];
+            rows.ForcedTokens.Span[row] = probe.TokenIds[position + 1];
         }
-        session.Decode(0, probe.Count, truncate: false);
-        for (var row = 0; row < probe.Count; row++)
+        session.Decode(1, count, truncate: false);
+        for (var i = 0; i < count; i++)
         {
-            var next = Position(probe[row], starts[row], step) + 1;
-            double expected = probe[row].LogProbs[next], found = rows.UntruncatedLogProbs.Span[row];
+            var next = firstPosition + i + 1;
+            double expected = probe.LogProbs[next], found = rows.UntruncatedLogProbs.Span[1 + i];
             var size = Math.Abs(expected - found);
-            if (!(size <= worst.Size)) worst = new Difference(double.IsNaN(size) ? double.PositiveInfinity : size, row, next, expected, found);
+            if (!(size <= worst.Size)) worst = new Difference(double.IsNaN(size) ? double.PositiveInfinity : size, sequence, next, expected, found);
         }
         return worst;
     }
-
-    // A sequence that is shorter than another repeats its last step.
-    private static int Position(ProbeSequence sequence, int start, int step) => Math.Min(start + step, sequence.TokenIds.Length - 2);
 
     private readonly record struct Difference(double Size, int Sequence, int Position, double Expected, double Found);
 }

@@ -28,7 +28,7 @@ internal sealed class ContinuousBatch : IDisposable
     {
         (_rows, _settings, _time) = (rows, settings, time);
         _active = new Lane(session, settings.Slots, fromTop: false);
-        _promptRows = new PromptRows(settings.Slots, settings.PromptRows);
+        _promptRows = new PromptRows(Lane.RowsFor(settings.Slots), settings.PromptRows);
         _moveActive = (from, to, length) => Move(_active, from, to, length);
         _moveDraining = (from, to, length) => Move(_draining!, from, to, length);
     }
@@ -216,7 +216,8 @@ internal sealed class ContinuousBatch : IDisposable
             truncate |= sample.Group.Request.Sampling.Truncates;
         }
         var start = _time.GetTimestamp();
-        lane.Session.Decode(first, lane.Extent, truncate);
+        if (lane.Extent >= lane.Session.MinimumRows) lane.Session.Decode(first, lane.Extent, truncate);
+        else lane.Session.Decode(Math.Min(first, lane.IdleRow), lane.Extent + 1, truncate);
         _counts.DecodeSeconds += _time.GetElapsedTime(start).TotalSeconds;
         _counts.DecodeSteps++;
         _counts.GeneratedTokens += lane.Extent;

@@ -5,7 +5,7 @@ namespace Sapo.Rollout.Scheduling;
 /// <summary>
 /// The slots that one session decodes: neighbouring rows that begin at one end of the slot range. At most two lanes live
 /// at a time, one from each end, so that an old version can finish its completions while the new one takes every slot
-/// that becomes free, and each is a single batch.
+/// that becomes free, and each is a single batch. Row 0 and the row behind the last slot stay idle: one lies outside each lane.
 /// </summary>
 internal sealed class Lane(IDecodeSession session, int slots, bool fromTop)
 {
@@ -27,7 +27,13 @@ internal sealed class Lane(IDecodeSession session, int slots, bool fromTop)
     public int Running { get; private set; }
 
     /// <summary>The lowest row of the extent.</summary>
-    public int FirstRow => FromTop ? slots - Extent : 0;
+    public int FirstRow => FromTop ? slots - Extent + 1 : 1;
+
+    /// <summary>The idle row next to the lane's end: keeps a lone row company where a session wants more than one.</summary>
+    public int IdleRow => FromTop ? slots + 1 : 0;
+
+    /// <summary>Rows a number of slots needs, the idle ones included.</summary>
+    public static int RowsFor(int slots) => slots + 2;
 
     /// <summary>The running completion in a row of the extent, or null in a gap.</summary>
     public RunningSample? this[int row] => _samples[Index(row)];
@@ -81,7 +87,7 @@ internal sealed class Lane(IDecodeSession session, int slots, bool fromTop)
         }
     }
 
-    private int Row(int index) => FromTop ? slots - 1 - index : index;
+    private int Row(int index) => FromTop ? slots - index : 1 + index;
 
-    private int Index(int row) => FromTop ? slots - 1 - row : row;
+    private int Index(int row) => FromTop ? slots - row : row - 1;
 }

@@ -2,7 +2,7 @@
 // GroupQueryAttention node -> output projection.
 // That node wants a head size that is a multiple of 16. Other sizes are widened inside the graph: each half of a head
 // is followed by zeros, so that the rotation still pairs element i with element i + size/2 and scores are unchanged.
-// The caches then have the widened size; StoredHeadSize says it, and so does the shape of the cache inputs.
+// The caches then have the widened size; ModelConfig.CacheHeadSize says it, and so does the shape of the cache inputs.
 using Sapo.Core.Models;
 using Sapo.Sync.Onnx;
 
@@ -16,8 +16,6 @@ internal sealed record CacheLengths(Value LastPosition, Value TotalLength);
 /// <summary>Writes the attention of every layer.</summary>
 internal sealed class AttentionBlock
 {
-    private const int HeadSizeMultiple = 16;
-
     private readonly GraphBuilder _graph;
     private readonly ModelConfig _config;
     private readonly CheckpointWeights _weights;
@@ -29,13 +27,10 @@ internal sealed class AttentionBlock
     {
         (_graph, _config, _weights, _lengths) = (graph, config, weights, lengths);
         var table = RotaryTable.Compute(config, positions);
-        int half = config.HeadSize / 2, storedHalf = StoredHeadSize(config) / 2;
+        int half = config.HeadSize / 2, storedHalf = config.CacheHeadSize / 2;
         _cosines = graph.NamedConstant<float>("sapo.rotary_cosines", Widened(table.Cosines, half, storedHalf), positions, storedHalf);
         _sines = graph.NamedConstant<float>("sapo.rotary_sines", Widened(table.Sines, half, storedHalf), positions, storedHalf);
     }
-
-    /// <summary>The head size of the key and value caches: the model's, rounded up to a multiple of 16.</summary>
-    public static int StoredHeadSize(ModelConfig config) => (config.HeadSize + HeadSizeMultiple - 1) / HeadSizeMultiple * HeadSizeMultiple;
 
     /// <summary>Writes one layer's attention.</summary>
     /// <param name="layer">Index of the layer.</param>
@@ -67,8 +62,8 @@ internal sealed class AttentionBlock
 
     private void DeclareCache(string past, string present)
     {
-        _graph.Input(past, ElementType.Float, "batch", _config.KeyValueHeadCount, "past_length", StoredHeadSize(_config));
-        _graph.Output(present, ElementType.Float, "batch", _config.KeyValueHeadCount, "present_length", StoredHeadSize(_config));
+        _graph.Input(past, ElementType.Float, "batch", _config.KeyValueHeadCount, "past_length", _config.CacheHeadSize);
+        _graph.Output(present, ElementType.Float, "batch", _config.KeyValueHeadCount, "present_length", _config.CacheHeadSize);
     }
 
     private Value Heads(Value x, string projection, int heads, string? norm)
@@ -84,7 +79,7 @@ internal sealed class AttentionBlock
 
     private Value Widened(Value x, int heads)
     {
-        int size = _config.HeadSize, stored = StoredHeadSize(_config);
+        int size = _config.HeadSize, stored = _config.CacheHeadSize;
         if (size == stored) return x;
         var halves = _graph.Op("Reshape", [x, _graph.Integers(0, 0, heads * 2, size / 2)]);
         var padded = _graph.Op("Pad", [halves, _graph.Integers(0, 0, 0, 0, 0, 0, 0, (stored - size) / 2)]);
@@ -93,7 +88,7 @@ internal sealed class AttentionBlock
 
     private Value Narrowed(Value x)
     {
-        int size = _config.HeadSize, stored = StoredHeadSize(_config), heads = _config.HeadCount;
+        int size = _config.HeadSize, stored = _config.CacheHeadSize, heads = _config.HeadCount;
         if (size == stored) return x;
         var halves = _graph.Op("Reshape", [x, _graph.Integers(0, 0, heads * 2, stored / 2)]);
         var cut = _graph.Op("Slice", [halves, _graph.Integers(0), _graph.Integers(size / 2), _graph.Integers(-1)]);

@@ -140,7 +140,8 @@ public abstract class DecodeSessionContract
         public (long Token, float LogProb, float Untruncated)[] Step(int first, int count, float uniform)
         {
             for (var row = first; row < first + count; row++) (Buffers.Lengths.Span[row], Buffers.Uniforms.Span[row]) = (_positions[row], uniform);
-            Session.Decode(first, count, truncate: false);
+            if (count >= Session.MinimumRows) Session.Decode(first, count, truncate: false);
+            else Session.Decode(first == 0 ? 0 : first - 1, 2, truncate: false);
             return [.. Enumerable.Range(first, count).Select(row =>
                 (Buffers.SampledTokens.Span[row], Buffers.SampledLogProbs.Span[row], Buffers.UntruncatedLogProbs.Span[row]))];
         }

@@ -16,6 +16,8 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
 {
     public PolicyVersion Version => version;
 
+    public int MinimumRows { get; init; } = 1;
+
     public bool IsDisposed { get; private set; }
 
     public bool ReadAnotherVersion { get; private set; }
@@ -52,6 +54,7 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
     {
         ObjectDisposedException.ThrowIf(IsDisposed, this);
         BeforeDecode?.Invoke();
+        Assert.True(rowCount >= MinimumRows);
         DecodedRows += rowCount;
         RowCounts.Add(rowCount);
         for (var row = firstRow; row < firstRow + rowCount; row++)

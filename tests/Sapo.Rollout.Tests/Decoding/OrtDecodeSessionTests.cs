@@ -21,6 +21,14 @@ public sealed class OrtDecodeSessionTests(TinyModel model) : DecodeSessionContra
     }
 }
 
+/// <summary>The contract with matrices as they lie in the file.</summary>
+public sealed class UnpackedOrtDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
+{
+    internal override int VocabSize => model.Config.VocabSize;
+
+    internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: false);
+}
+
 internal static class OrtSessions
 {
     public static IDecodeSession Create(TinyModel model, RowBuffers rows, int positions, bool prepack)
@@ -33,6 +41,8 @@ internal static class OrtSessions
     private sealed class WithCache(IDecodeSession session, KeyValueCache cache) : IDecodeSession
     {
         public PolicyVersion Version => session.Version;
+
+        public int MinimumRows => session.MinimumRows;
 
         public void Prefill(int row, ReadOnlySpan<int> tokenIds, int position) => session.Prefill(row, tokenIds, position);
 

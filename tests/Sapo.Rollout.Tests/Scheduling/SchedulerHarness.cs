@@ -12,11 +12,11 @@ internal sealed class SchedulerHarness : IAsyncDisposable
     private readonly RowBuffers _rows;
     private readonly FakeCache _cache;
 
-    public SchedulerHarness(int slots, int prefillChunk = 1000, bool inFlight = false, bool recompute = false, Func<Func<int, string>>? textDecoder = null, Action<FakeDecodeSession>? prepare = null)
+    public SchedulerHarness(int slots, int prefillChunk = 1000, bool inFlight = false, bool recompute = false, Func<Func<int, string>>? textDecoder = null, Action<FakeDecodeSession>? prepare = null, int minimumRows = 1)
     {
-        _rows = new RowBuffers(slots + PromptRows, VocabSize);
+        _rows = new RowBuffers(Lane.RowsFor(slots) + PromptRows, VocabSize);
         _cache = new FakeCache(_rows.Rows);
-        Session = NewSession(0);
+        Session = NewSession(0, minimumRows);
         prepare?.Invoke(Session);
         Scheduler = new SlotScheduler(Session, _rows, new SchedulerSettings(slots, PromptRows, prefillChunk, inFlight, recompute, textDecoder), TimeProvider.System);
     }
@@ -25,7 +25,7 @@ internal sealed class SchedulerHarness : IAsyncDisposable
 
     public SlotScheduler Scheduler { get; }
 
-    public FakeDecodeSession NewSession(long version) => new(new PolicyVersion(version), _cache, _rows, VocabSize);
+    public FakeDecodeSession NewSession(long version, int minimumRows = 1) => new(new PolicyVersion(version), _cache, _rows, VocabSize) { MinimumRows = minimumRows };
 
     public static Prompt Prompt(long id, params int[] tokens) => new() { Id = id, TokenIds = tokens };
 

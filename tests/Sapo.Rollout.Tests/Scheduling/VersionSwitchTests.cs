@@ -22,6 +22,17 @@ public sealed class VersionSwitchTests
     }
 
     [Fact]
+    public async Task SwitchAsync_SessionsThatWantTwoRows_NeverDecodeOneAlone()
+    {
+        await using var harness = new SchedulerHarness(slots: 2, minimumRows: 2);
+        var early = harness.Generate(Prompt(1, 4), groupSize: 1, maxNewTokens: 200);
+        for (var version = 1; version < 4; version++) await harness.Scheduler.SwitchAsync(harness.NewSession(version, minimumRows: 2), firstStep: null);
+        var late = await harness.Generate(Prompt(2, 4), groupSize: 3, maxNewTokens: 5);
+        Assert.Equal(3, late.Completions.Count);
+        Assert.Equal(200, (await early).Completions[0].TokenIds.Length);
+    }
+
+    [Fact]
     public async Task SwitchAsync_Drain_GivesTheSameCompletionsAsAnUndisturbedRun()
     {
         await using var undisturbed = new SchedulerHarness(slots: 6);
