@@ -43,6 +43,9 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
     /// <summary>The decode graph with the sampling head, for the direct ONNX Runtime session. Its initializers point into <see cref="WeightsFile"/>.</summary>
     public const string DecodeGraphFile = "decode.onnx";
 
+    /// <summary>The same graph by GenAI's conventions, for a session over ONNX Runtime GenAI: overlay <c>model.decoder.filename</c> with it.</summary>
+    public const string GenAiDecodeGraphFile = "decode.genai.onnx";
+
     /// <summary>The version.</summary>
     public PolicyVersion Version => new(Manifest.Version);
 

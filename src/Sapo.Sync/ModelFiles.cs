@@ -33,6 +33,9 @@ internal static class ModelFiles
         return
         [
             new ModelFile(PublishedPolicy.DecodeGraphFile, graphs.DecodeGraph),
+            new ModelFile(PublishedPolicy.GenAiDecodeGraphFile, graphs.GenAiDecodeGraph),
+            new ModelFile(GenAiConfig.GraphFile, graphs.LogitsGraph),
+            new ModelFile(GenAiConfig.FileName, () => GenAiConfig.Write(config, graphs.Positions)),
             new ModelFile("config.json", () => InSinglePrecision(Path.Combine(modelFolder, "config.json"))),
             .. Copied.Where(name => File.Exists(Path.Combine(modelFolder, name))).Select(name => new ModelFile(name, () => File.ReadAllBytes(Path.Combine(modelFolder, name)))),
         ];

@@ -17,6 +17,7 @@ internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IRea
     {
         var attention = new AttentionBlock(graph, config, _weights, lengths, positions);
         var mlp = new MlpBlock(graph, config, _weights);
+        var mixture = new MixtureBlock(graph, config, _weights, mlp);
         graph.Scope = "embedding";
         var residual = graph.Op("Gather", [_weights["model.embed_tokens.weight"], ids]);
         var normed = _weights.Norm(residual, "model.layers.0.input_layernorm");
@@ -25,7 +26,8 @@ internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IRea
             var attended = attention.Write(layer, normed);
             (normed, residual) = _weights.AddAndNorm(residual, attended, $"model.layers.{layer}.post_attention_layernorm");
             var next = layer + 1 < config.LayerCount ? $"model.layers.{layer + 1}.input_layernorm" : "model.norm";
-            (normed, residual) = _weights.AddAndNorm(residual, mlp.Write(layer, normed), next);
+            var added = config.Mixture?.SparseLayers[layer] == true ? mixture.Write(layer, normed) : mlp.Write(layer, normed);
+            (normed, residual) = _weights.AddAndNorm(residual, added, next);
         }
         return normed;
     }

@@ -1,4 +1,8 @@
-using Sapo.Core;
+// The graphs of a model. All share the layers (DecoderLayers); they differ in what says how long the rows are and in
+// what leaves the graph:
+//   decode.onnx        lengths as inputs         one sampled token per row        our own engine over ONNX Runtime
+//   model.onnx         attention mask            logits of every position         any GenAI program
+//   decode.genai.onnx  attention mask            one sampled token, as one-hot    our engine over GenAI
 using Sapo.Core.Models;
 using Sapo.Sync.Onnx;
 
@@ -15,14 +19,14 @@ internal sealed class OnnxGraphWriter
     /// <param name="config">The model.</param>
     /// <param name="fileOffsets">First byte of every parameter in model.safetensors.</param>
     /// <param name="maxSequenceLength">Longest sequence that will be run, or null for the model's own limit: bounds the rotary tables.</param>
-    /// <exception cref="UserErrorException">The model is of a kind no graph can be written for.</exception>
     public OnnxGraphWriter(ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, int? maxSequenceLength = null)
     {
-        if (config.Mixture is not null)
-            throw new UserErrorException($"A graph for {config.ModelType} (mixture of experts) cannot be written", "a dense model", "Use a dense model");
         (_config, _fileOffsets) = (config, fileOffsets);
         _positions = Math.Min(config.MaxPositions, maxSequenceLength ?? int.MaxValue);
     }
+
+    /// <summary>Number of positions the graphs can rotate: the longest sequence they run.</summary>
+    public int Positions => _positions;
 
     /// <summary>decode.onnx: token ids and caches in, one sampled token per row with its log-probs out.</summary>
     public byte[] DecodeGraph()
@@ -39,6 +43,36 @@ internal sealed class OnnxGraphWriter
         return graph.WriteModel();
     }
 
+    /// <summary>model.onnx: the conventions of any ONNX Runtime GenAI decoder. Token ids, attention mask and caches in, logits of every position out.</summary>
+    public byte[] LogitsGraph()
+    {
+        var graph = new GraphBuilder("model");
+        var (ids, lengths) = DeclareMaskedInputs(graph);
+        var layers = new DecoderLayers(graph, _config, _fileOffsets);
+        var logits = layers.Logits(layers.Write(ids, lengths, _positions));
+        graph.Output("logits", logits, ElementType.Float, "batch", "sequence", _config.VocabSize);
+        return graph.WriteModel();
+    }
+
+    /// <summary>
+    /// decode.genai.onnx: GenAI's conventions with the sampling head inside. The inputs of the head are [batch, 1]; the
+    /// logits are 1 at the sampled token and 0 elsewhere, so that GenAI's greedy search takes that token.
+    /// </summary>
+    public byte[] GenAiDecodeGraph()
+    {
+        var graph = new GraphBuilder("decode.genai");
+        var (ids, lengths) = DeclareMaskedInputs(graph);
+        var inputs = DeclareDrawColumns(graph);
+        var layers = new DecoderLayers(graph, _config, _fileOffsets);
+        var hidden = layers.Write(ids, lengths, _positions);
+        var logits = layers.Logits(layers.AtPosition(hidden, LastIndex(graph, ids, lengths)));
+        var sampled = new SamplingHead(graph, _config.VocabSize, inputs).Write(logits);
+        DeclareSampled(graph, sampled);
+        var oneHot = graph.Op("OneHot", [sampled.Token, graph.Scalar((long)_config.VocabSize), graph.Constant([0f, 1f], 2)]);
+        graph.Output("logits", graph.Op("Unsqueeze", [oneHot, graph.Integers(1)]), ElementType.Float, "batch", 1, _config.VocabSize);
+        return graph.WriteModel();
+    }
+
     /// <summary>The sampling head alone, over an input <c>logits</c> [batch, vocabulary]: what tests of the head run.</summary>
     public static byte[] HeadGraph(int vocabulary)
     {
@@ -47,6 +81,25 @@ internal sealed class OnnxGraphWriter
         var inputs = DeclareDrawInputs(graph);
         DeclareSampled(graph, new SamplingHead(graph, vocabulary, inputs).Write(logits));
         return graph.WriteModel();
+    }
+
+    // The rows' lengths come from the attention mask: how many ones a row has, and how wide the mask is.
+    private static (Value Ids, CacheLengths Lengths) DeclareMaskedInputs(GraphBuilder graph)
+    {
+        var ids = graph.Input("input_ids", ElementType.Int64, "batch", "sequence");
+        var mask = graph.Input("attention_mask", ElementType.Int64, "batch", "total_sequence");
+        graph.Scope = "mask";
+        var valid = graph.Op("ReduceSum", [mask, graph.Integers(1)], ("keepdims", 0));
+        var last = graph.Op("Sub", [valid, graph.Scalar(1L)]);
+        var total = graph.Op("Squeeze", [graph.Op("Shape", [mask], ("start", 1)), graph.Integers(0)]);
+        return (ids, new CacheLengths(As(graph, last, ElementType.Int32), As(graph, total, ElementType.Int32)));
+    }
+
+    // int64 [B]: where a row's last real token stands among the new ones. A prompt is padded on the right; later calls bring real tokens alone.
+    private static Value LastIndex(GraphBuilder graph, Value ids, CacheLengths lengths)
+    {
+        var width = graph.Op("Squeeze", [graph.Op("Shape", [ids], ("start", 1)), graph.Integers(0)]);
+        return graph.Op("Min", [As(graph, lengths.LastPosition, ElementType.Int64), graph.Op("Sub", [width, graph.Scalar(1L)])]);
     }
 
     private static DrawInputs DeclareDrawInputs(GraphBuilder graph) => new(
@@ -58,6 +111,17 @@ internal sealed class OnnxGraphWriter
         graph.Input("truncate", ElementType.Bool),
         graph.Input("forced_token", ElementType.Int64, "batch"));
 
+    // GenAI hands extra inputs over with their own shapes; whether anything is truncated is seen from the rows.
+    private static DrawInputs DeclareDrawColumns(GraphBuilder graph)
+    {
+        Value Column(string name, ElementType type) => graph.Op("Squeeze", [graph.Input(name, type, "batch", 1), graph.Integers(1)]);
+        graph.Scope = "draw";
+        Value topK = Column("top_k", ElementType.Int64), topP = Column("top_p", ElementType.Float), minP = Column("min_p", ElementType.Float);
+        var cuts = graph.Op("Or", [graph.Op("Greater", [topK, graph.Scalar(0L)]), graph.Op("Or", [graph.Op("Less", [topP, graph.Scalar(1f)]), graph.Op("Greater", [minP, graph.Scalar(0f)])])]);
+        var truncate = graph.Op("Greater", [graph.Op("ReduceSum", [As(graph, cuts, ElementType.Int64)], ("keepdims", 0)), graph.Scalar(0L)]);
+        return new DrawInputs(Column("uniform", ElementType.Float), Column("temperature", ElementType.Float), topK, topP, minP, truncate, Column("forced_token", ElementType.Int64));
+    }
+
     private static void DeclareSampled(GraphBuilder graph, SampledTokens sampled)
     {
         graph.Output("sampled_token", sampled.Token, ElementType.Int64, "batch");
@@ -66,4 +130,6 @@ internal sealed class OnnxGraphWriter
         graph.Output("kept_count", sampled.KeptCount, ElementType.Int64, "batch");
         graph.Output("kept_ids", sampled.KeptIds, ElementType.Int64, "batch", "kept");
     }
+
+    private static Value As(GraphBuilder graph, Value x, ElementType type) => graph.Op("Cast", [x], ("to", (int)type));
 }

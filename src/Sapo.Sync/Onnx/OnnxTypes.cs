@@ -41,7 +41,7 @@ internal readonly record struct Value(string? Name)
 }
 
 /// <summary>The value of a node's attribute.</summary>
-/// <param name="Content">A long, a float, an array of longs, or a <see cref="GraphBuilder"/> for a subgraph.</param>
+/// <param name="Content">A long, a float, a string, an array of longs, or a <see cref="GraphBuilder"/> for a subgraph.</param>
 internal readonly record struct AttributeValue(object Content)
 {
     /// <summary>An integer.</summary>
@@ -49,6 +49,9 @@ internal readonly record struct AttributeValue(object Content)
 
     /// <summary>A 32-bit float.</summary>
     public static implicit operator AttributeValue(float value) => new(value);
+
+    /// <summary>A text.</summary>
+    public static implicit operator AttributeValue(string value) => new(value);
 
     /// <summary>A list of integers.</summary>
     public static implicit operator AttributeValue(long[] values) => new(values);
@@ -59,7 +62,7 @@ internal readonly record struct AttributeValue(object Content)
     /// <summary>The attribute as onnx.proto's AttributeProto.</summary>
     public ProtoWriter Write(string name)
     {
-        const int Name = 1, Float = 2, Int = 3, Graph = 6, Ints = 8, Type = 20;
+        const int Name = 1, Float = 2, Int = 3, Text = 4, Graph = 6, Ints = 8, Type = 20;
         var proto = new ProtoWriter().Text(Name, name);
         switch (Content)
         {
@@ -67,6 +70,8 @@ internal readonly record struct AttributeValue(object Content)
                 return proto.Integer(Int, value).Integer(Type, 2);
             case float value:
                 return proto.Single(Float, value).Integer(Type, 1);
+            case string value:
+                return proto.Text(Text, value).Integer(Type, 3);
             case long[] values:
                 foreach (var value in values) proto.Integer(Ints, value);
                 return proto.Integer(Type, 7);

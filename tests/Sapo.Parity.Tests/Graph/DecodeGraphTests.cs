@@ -1,9 +1,4 @@
-using System.Text.Json;
 using Sapo.Core;
-using Sapo.Core.Models;
-using Sapo.Core.Safetensors;
-using Sapo.Sync;
-using Sapo.Testing;
 
 namespace Sapo.Parity.Graph;
 
@@ -22,12 +17,10 @@ public sealed class DecodeGraphTests : IDisposable
     public void DecodeGraph_ForcedCompletions_GivesTheReferenceLogProbs()
     {
         var checkedFolders = 0;
-        foreach (var (folder, golden, policy) in Models())
+        foreach (var model in GoldenModel.All(_scratch.FullName))
         {
-            using var values = SafetensorsFile.Open(Path.Combine(golden, "golden.safetensors"));
-            var rows = GoldenJson(golden).GetProperty("rows").EnumerateArray().Select(Row.Read).ToArray();
             foreach (var (temperature, name) in new[] { (1f, "logp.t1"), (0.7f, "logp.t07") })
-                CheckForced(policy, rows, temperature, Floats(values, name), $"{folder} {name}");
+                CheckForced(model.Policy, model.Rows(), temperature, model.Floats(name), $"{model.Folder} {name}");
             checkedFolders++;
         }
         Golden.Report("decode graph, forced completions", checkedFolders);
@@ -38,16 +31,16 @@ public sealed class DecodeGraphTests : IDisposable
     public void DecodeGraph_Greedy_ContinuesAsTheReference()
     {
         var continuations = 0;
-        foreach (var (folder, golden, policy) in Models())
-            foreach (var reference in Continuations(golden))
+        foreach (var model in GoldenModel.All(_scratch.FullName))
+            foreach (var reference in model.Continuations())
             {
-                CheckGreedy(policy, reference, folder);
+                CheckGreedy(model.Policy, reference, model.Folder);
                 continuations++;
             }
         Golden.Report("decode graph, greedy continuations", continuations);
     }
 
-    private static void CheckForced(PublishedPolicy policy, Row[] rows, float temperature, float[] expected, string what)
+    private static void CheckForced(PublishedPolicy policy, GoldenRow[] rows, float temperature, float[] expected, string what)
     {
         var width = expected.Length / rows.Length;
         var longest = rows.Max(row => row.Tokens.Length);
@@ -75,7 +68,7 @@ public sealed class DecodeGraphTests : IDisposable
         }
     }
 
-    private static void CheckGreedy(PublishedPolicy policy, Continuation reference, string folder)
+    private static void CheckGreedy(PublishedPolicy policy, GoldenContinuation reference, string folder)
     {
         using var session = Open(policy, 1, reference.Prompt.Length + reference.Tokens.Length);
         var input = reference.Prompt;
@@ -91,56 +84,11 @@ public sealed class DecodeGraphTests : IDisposable
         }
     }
 
-    // Every folder that holds a model, with the folder its reference values lie in.
-    private IEnumerable<(string Folder, string Golden, PublishedPolicy Policy)> Models()
-    {
-        using var index = JsonDocument.Parse(File.ReadAllBytes(Golden.PathOf("hf", "models.json")));
-        foreach (var model in index.RootElement.GetProperty("models").EnumerateArray())
-        {
-            var folder = model.GetProperty("folder").GetString()!;
-            if (!Directory.Exists(Golden.PathOf("hf", folder))) continue;
-            if (ModelConfigReader.Read(Golden.PathOf("hf", folder)).Mixture is not null) continue;
-            var output = Path.Combine(_scratch.FullName, folder);
-            var policy = Directory.Exists(output) ? PublishedPolicy.Open(output) : PolicyImporter.Import(Golden.PathOf("hf", folder), output);
-            yield return (folder, Golden.PathOf("hf", model.GetProperty("golden").GetString()!), policy);
-        }
-    }
-
     private static GraphSession Open(PublishedPolicy policy, int rows, int capacity) =>
         new(Path.Combine(policy.Folder, PublishedPolicy.DecodeGraphFile), rows, capacity);
-
-    private static IEnumerable<Continuation> Continuations(string golden) =>
-        GoldenJson(golden).TryGetProperty("greedy", out var greedy) ? greedy.EnumerateArray().Select(Continuation.Read) : [];
-
-    private static JsonElement GoldenJson(string golden)
-    {
-        using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(golden, "golden.json")));
-        return document.RootElement.Clone();
-    }
-
-    private static float[] Floats(SafetensorsFile file, string name)
-    {
-        var entry = file.Find(name) ?? throw new InvalidDataException($"{file.Path} has no {name}");
-        var values = new float[entry.Bytes / sizeof(float)];
-        WeightConversion.ToSingle(file.Read(entry), entry.Type, values);
-        return values;
-    }
 
     private static long[] Padded(long[] ids, int width) => [.. ids, .. new long[width - ids.Length]];
 
     private static void AssertClose(float expected, float actual, string what) =>
         Assert.True(Math.Abs(expected - actual) <= LogProbTolerance, $"{what}: {actual}, reference {expected}");
-
-    private sealed record Row(long[] Tokens, int PromptLength)
-    {
-        public static Row Read(JsonElement row) => new([.. row.GetProperty("tokens").EnumerateArray().Select(id => id.GetInt64())], row.GetProperty("prompt_length").GetInt32());
-    }
-
-    private sealed record Continuation(long[] Prompt, long[] Tokens, float[] LogProbs)
-    {
-        public static Continuation Read(JsonElement greedy) => new(
-            [.. greedy.GetProperty("prompt").EnumerateArray().Select(id => id.GetInt64())],
-            [.. greedy.GetProperty("tokens").EnumerateArray().Select(id => id.GetInt64())],
-            [.. greedy.GetProperty("logp").EnumerateArray().Select(value => value.GetSingle())]);
-    }
 }

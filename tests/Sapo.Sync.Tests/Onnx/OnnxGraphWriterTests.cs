@@ -54,10 +54,14 @@ public sealed class OnnxGraphWriterTests
     [MemberData(nameof(Configurations))]
     public void DecodeGraph_EveryValue_IsMadeOnceAndBeforeItIsUsed(string name)
     {
-        var graph = Decode(Named(name)).Graph;
-        var known = graph.Inputs.Select(input => input[..input.IndexOf(':', StringComparison.Ordinal)]).Concat(graph.Initializers.Select(tensor => tensor.Name)).ToList();
-        Assert.Equal(known.Count, known.Distinct(StringComparer.Ordinal).Count());
-        CheckOrder(graph, new HashSet<string>(known, StringComparer.Ordinal));
+        var writer = Writer(Named(name));
+        foreach (var content in new[] { writer.DecodeGraph(), writer.LogitsGraph(), writer.GenAiDecodeGraph() })
+        {
+            var graph = new OnnxFile(content).Graph;
+            var known = graph.Inputs.Select(input => input[..input.IndexOf(':', StringComparison.Ordinal)]).Concat(graph.Initializers.Select(tensor => tensor.Name)).ToList();
+            Assert.Equal(known.Count, known.Distinct(StringComparer.Ordinal).Count());
+            CheckOrder(graph, new HashSet<string>(known, StringComparer.Ordinal));
+        }
     }
 
     [Fact]
@@ -74,22 +78,31 @@ public sealed class OnnxGraphWriterTests
         Assert.Equal((float)(1 / Math.Sqrt(8)), node.Attribute("scale").Single(2));
     }
 
+    [Fact]
+    public void LogitsGraph_InputsAndOutputs_AreGenAis()
+    {
+        var graph = new OnnxFile(Writer(TestModel.Config).LogitsGraph()).Graph;
+        Assert.Equal(["input_ids:7[batch,sequence]", "attention_mask:7[batch,total_sequence]", "past_key_values.0.key:1[batch,1,past_length,16]"], graph.Inputs[..3]);
+        Assert.Equal("logits:1[batch,sequence,40]", graph.Outputs[^1]);
+    }
+
     [Theory]
     [InlineData(null, 32)]
     [InlineData(12, 12)]
     [InlineData(100, 32)]
     public void DecodeGraph_RotaryTables_CoverTheLongestSequence(int? maxSequenceLength, int positions)
     {
-        var graph = new OnnxFile(new OnnxGraphWriter(TestModel.Config, SafetensorsWriter.FileOffsets(Headers(TestModel.Config)), maxSequenceLength).DecodeGraph()).Graph;
+        var graph = new OnnxFile(Writer(TestModel.Config, maxSequenceLength).DecodeGraph()).Graph;
         Assert.Equal([positions, 8], graph.Initializers.Single(tensor => tensor.Name == "sapo.rotary_cosines").Shape);
     }
 
-    public static TheoryData<string> Configurations() => ["qwen3 tied", "qwen2", "llama with all biases", "head size 16"];
+    public static TheoryData<string> Configurations() => ["qwen3 tied", "qwen2", "llama with all biases", "head size 16", "mixture"];
 
     private static ModelConfig Named(string name) => name switch
     {
         "qwen2" => TestModel.Config with { ModelType = "qwen2", QueryKeyNorm = false, QueryKeyValueBias = true },
         "llama with all biases" => TestModel.Config with { ModelType = "llama", QueryKeyNorm = false, QueryKeyValueBias = true, OutputBias = true, MlpBias = true, TieWordEmbeddings = false },
+        "mixture" => TestModel.Config with { ModelType = "qwen3_moe", Mixture = new MixtureConfig(4, 2, 6, NormalizeTopK: true, [false, true], 0.001) },
         "head size 16" => TestModel.Config with { HeadSize = 16 },
         _ => TestModel.Config,
     };
@@ -105,7 +118,9 @@ public sealed class OnnxGraphWriterTests
         Assert.All(graph.Outputs, output => Assert.Contains(output[..output.IndexOf(':', StringComparison.Ordinal)], known));
     }
 
-    private static OnnxFile Decode(ModelConfig config) => new(new OnnxGraphWriter(config, SafetensorsWriter.FileOffsets(Headers(config))).DecodeGraph());
+    private static OnnxFile Decode(ModelConfig config) => new(Writer(config).DecodeGraph());
+
+    private static OnnxGraphWriter Writer(ModelConfig config, int? maxSequenceLength = null) => new(config, SafetensorsWriter.FileOffsets(Headers(config)), maxSequenceLength);
 
     private static TensorHeader[] Headers(ModelConfig config) => [.. config.Parameters().Select(parameter => new TensorHeader(parameter.Name, WeightType.F32, parameter.Shape))];
 }
