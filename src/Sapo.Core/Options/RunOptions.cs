@@ -26,6 +26,12 @@ public sealed record RunOptions
     /// <summary>The rollout engine.</summary>
     public EngineOptions Engine { get; init; } = new();
 
+    /// <summary>What is optimised.</summary>
+    public ObjectiveOptions Objective { get; init; } = new();
+
+    /// <summary>How rewards become advantages.</summary>
+    public AdvantageOptions Advantage { get; init; } = new();
+
     /// <summary>The learner.</summary>
     public LearnerOptions Learner { get; init; } = new();
 
@@ -51,6 +57,7 @@ public sealed record RunOptions
     public LogOptions Log { get; init; } = new();
 
     /// <summary>Checks every value and how they fit together, once, at the edge.</summary>
+    /// <returns>The same with the defaults of objective and advantage filled in, which depend on their names.</returns>
     /// <exception cref="UserErrorException">A value is out of its range; the message names the member by its path.</exception>
     public RunOptions Validated()
     {
@@ -65,7 +72,7 @@ public sealed record RunOptions
         Rollout.Validate();
         Engine.Validated();
         Learner.Validated();
-        Evaluation.Validate();
+        Evaluation.Validated();
         Checkpoint.Validate();
         Log.Validate();
         OptionCheck.Holds(Rollout.PromptsPerStep >= Learner.MiniBatches, "learner.miniBatches", Learner.MiniBatches,
@@ -75,6 +82,6 @@ public sealed record RunOptions
             "0, because task.heldOut names no file of held-out problems");
         OptionCheck.Holds(Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder", "model.create with the addition task, which brings its own tokens");
         OptionCheck.Holds(Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create", "model.folder with a jsonl task, which needs a model with a tokenizer");
-        return this;
+        return this with { Objective = Objective.Resolved(), Advantage = Advantage.Resolved() };
     }
 }

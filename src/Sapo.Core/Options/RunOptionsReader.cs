@@ -15,7 +15,7 @@ public static class RunOptionsReader
     /// </summary>
     private static readonly JsonSerializerOptions Format = new()
     {
-        TypeInfoResolver = new DefaultJsonTypeInfoResolver(),
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LeaveOutForeignKnobs } },
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
         WriteIndented = true,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
@@ -86,6 +86,13 @@ public static class RunOptionsReader
         return right.EnumerateObject().Select(member => member.Name).FirstOrDefault(name => !left.TryGetProperty(name, out _)) is { } more
             ? $"{Join(path, more)} is not given, there it is"
             : null;
+    }
+
+    /// <summary>Objective and advantage have knobs for every name there is; those that do not belong to the one chosen are null and not written.</summary>
+    private static void LeaveOutForeignKnobs(JsonTypeInfo type)
+    {
+        if (type.Type != typeof(ObjectiveOptions) && type.Type != typeof(AdvantageOptions)) return;
+        foreach (var property in type.Properties) property.ShouldSerialize = (_, value) => value is not null;
     }
 
     private static RunOptions WithFullPaths(RunOptions options, string folder)

@@ -232,12 +232,15 @@ public sealed record EvaluationOptions
     /// <summary>Temperature; 0 takes the most likely tokens. Default 1.</summary>
     public double Temperature { get; init; } = 1;
 
-    internal void Validate()
+    /// <summary>Checks every value once, at the edge.</summary>
+    /// <exception cref="UserErrorException">A value is out of its range.</exception>
+    public EvaluationOptions Validated()
     {
         OptionCheck.Holds(Problems >= 0, "evaluation.problems", Problems, "0 or more");
         OptionCheck.Holds(Samples >= 1, "evaluation.samples", Samples, "at least 1");
         OptionCheck.Holds(double.IsFinite(Temperature) && Temperature >= 0, "evaluation.temperature", Temperature, "0 or more");
         OptionCheck.Holds(Temperature > 0 || Samples == 1, "evaluation.samples", Samples, "1 at temperature 0, where all samples are the same");
+        return this;
     }
 }
 

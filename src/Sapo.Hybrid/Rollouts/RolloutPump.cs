@@ -8,6 +8,7 @@
 // that trained on it has been published and swapped in. When prompt n is admitted under version v, fewer than that many
 // prompts are ahead of it, and groups are taken in prompt order, so at most maxStaleness steps lie between: the bound
 // needs no group to be thrown away. With maxStaleness 0 this is synchronous training, with the same code.
+using System.Runtime.ExceptionServices;
 using System.Threading.Channels;
 using Sapo.Core;
 
@@ -80,7 +81,7 @@ public sealed class RolloutPump : IAsyncDisposable
         var numbers = Enumerable.Range(0, _options.PromptsPerStep).Select(i => _next + i).ToArray();
         while (!numbers.All(_early.ContainsKey))
         {
-            var group = await _scored.Reader.ReadAsync(cancel).ConfigureAwait(false);
+            var group = await ReadAsync(cancel).ConfigureAwait(false);
             _early.Add(group.Group.Prompt.Id, group);
         }
         var taken = Array.ConvertAll(numbers, number => _early[number]);
@@ -100,6 +101,20 @@ public sealed class RolloutPump : IAsyncDisposable
         await _running.ConfigureAwait(false);
         _stop.Dispose();
         _slots.Dispose();
+    }
+
+    /// <summary>The next finished group; when the pump has failed, its failure itself.</summary>
+    private async Task<ScoredGroup> ReadAsync(CancellationToken cancel)
+    {
+        try
+        {
+            return await _scored.Reader.ReadAsync(cancel).ConfigureAwait(false);
+        }
+        catch (ChannelClosedException closed) when (closed.InnerException is { } cause)
+        {
+            ExceptionDispatchInfo.Throw(cause);
+            throw;
+        }
     }
 
     private void CheckStaleness(ScoredGroup group, PolicyVersion learner)

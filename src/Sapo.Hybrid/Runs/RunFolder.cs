@@ -53,9 +53,6 @@ public sealed class RunFolder : IDisposable
     /// <summary>Checkpoints.</summary>
     public string Checkpoints => At("checkpoints");
 
-    /// <summary>Rollouts for people.</summary>
-    public string Rollouts => At("rollouts");
-
     /// <summary>Per-step metrics.</summary>
     public string Metrics => At("metrics.jsonl");
 
@@ -76,6 +73,10 @@ public sealed class RunFolder : IDisposable
     /// <summary>The result of an evaluation.</summary>
     /// <param name="when"><c>before</c> or <c>after</c>.</param>
     public string Evaluation(string when) => System.IO.Path.Combine(Path, "evaluation", when + ".json");
+
+    /// <summary>Completions for people and for replays, one per line.</summary>
+    /// <param name="what"><c>before</c>, <c>after</c> or <c>step-000012</c>.</param>
+    public string RolloutFile(string what) => System.IO.Path.Combine(Path, "rollouts", what + ".jsonl");
 
     /// <summary>
     /// Opens a folder for a run: an empty one is begun, an unfinished one must be of the very same options, a finished one
@@ -99,8 +100,7 @@ public sealed class RunFolder : IDisposable
         var lockFile = Lock(path);
         try
         {
-            if (fresh) Clear(path);
-            var state = StateOf(path, options);
+            var state = fresh && Clear(path) ? RunFolderState.Empty : StateOf(path, options);
             var folder = new RunFolder(path, lockFile, state);
             if (state == RunFolderState.Empty) AtomicFile.WriteAllBytes(folder.Options, System.Text.Encoding.UTF8.GetBytes(RunOptionsReader.Resolved(options)));
             return folder;
@@ -148,14 +148,15 @@ public sealed class RunFolder : IDisposable
         return File.Exists(System.IO.Path.Combine(path, "report.html")) ? RunFolderState.Finished : RunFolderState.Unfinished;
     }
 
-    /// <summary>Removes an earlier run: run.json first, so that a half-removed folder is never taken for a run.</summary>
-    private static void Clear(string path)
+    /// <summary>Removes an earlier run, run.json first, so that a half-removed folder is never taken for one; false if there is none. Other files stay.</summary>
+    private static bool Clear(string path)
     {
         var file = System.IO.Path.Combine(path, "run.json");
-        if (!File.Exists(file)) return;
+        if (!File.Exists(file)) return false;
         File.Delete(file);
         foreach (var name in (string[])["model", "coldstart", "policies", "checkpoints", "evaluation", "rollouts", "tensorboard", "final"])
             if (System.IO.Path.Combine(path, name) is var folder && Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
         foreach (var name in (string[])["metrics.jsonl", "coldstart.jsonl", "report.html"]) File.Delete(System.IO.Path.Combine(path, name));
+        return true;
     }
 }

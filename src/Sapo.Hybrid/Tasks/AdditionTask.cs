@@ -2,6 +2,7 @@
 // good; the reward says only "right" or "wrong". Problems with (a + 2b) mod 11 = 0 are held out: 737 of 8100 pairs, with
 // no pair of digits missing from training.
 using Sapo.Core;
+using Sapo.Learner;
 
 namespace Sapo.Hybrid.Tasks;
 
@@ -46,7 +47,7 @@ public sealed class AdditionTask : ITrainingTask
     }
 
     /// <inheritdoc />
-    public WorkedExample Example(long number)
+    public SupervisedExample? Example(long number)
     {
         var draws = new CountedDraws(_seed, ExampleStream, number);
         var problem = TrainingProblem(ref draws);
@@ -56,7 +57,7 @@ public sealed class AdditionTask : ITrainingTask
             < 70 => problem.Sloppy(),
             _ => problem.Careful(),
         };
-        return new WorkedExample(PromptIds(problem), [.. AdditionTokens.Encode(text), AdditionTokens.End]);
+        return new SupervisedExample(PromptIds(problem), [.. AdditionTokens.Encode(text), AdditionTokens.End]);
     }
 
     /// <inheritdoc />

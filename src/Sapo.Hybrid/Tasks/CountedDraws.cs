@@ -1,28 +1,18 @@
+using Sapo.Core;
+
 namespace Sapo.Hybrid.Tasks;
 
 /// <summary>
-/// Random draws that belong to a counter: item n of a stream always sees the same sequence, whoever asks and when.
-/// SplitMix64 (Steele, Lea, Flood 2014), started from a mix of seed, stream and item.
+/// Random draws that belong to a counter: item n of a stream always sees the same sequence, whoever asks and when. They
+/// come from <see cref="CounterRandom"/> under negative sample indices, which no completion has.
 /// </summary>
-internal struct CountedDraws
+/// <param name="seed">The run's seed.</param>
+/// <param name="stream">What is drawn, from 0.</param>
+/// <param name="item">Which one.</param>
+internal struct CountedDraws(long seed, int stream, long item)
 {
-    private const ulong Increment = 0x9E3779B97F4A7C15;
-
-    private ulong _state;
-
-    public CountedDraws(long seed, int stream, long item) => _state = Mix(Mix(Mix((ulong)seed + Increment) ^ (uint)stream) + (ulong)item * Increment);
+    private int _count;
 
     /// <summary>Uniform in 0..bound-1. The bias of the multiplication is below bound / 2^32.</summary>
-    public int Below(int bound)
-    {
-        _state += Increment;
-        return (int)(((Mix(_state) >> 32) * (ulong)bound) >> 32);
-    }
-
-    private static ulong Mix(ulong value)
-    {
-        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-        return value ^ (value >> 31);
-    }
+    public int Below(int bound) => (int)(((ulong)CounterRandom.Word(seed, item, -1 - stream, _count++) * (ulong)bound) >> 32);
 }

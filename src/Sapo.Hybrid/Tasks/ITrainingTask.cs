@@ -1,11 +1,7 @@
 using Sapo.Core;
+using Sapo.Learner;
 
 namespace Sapo.Hybrid.Tasks;
-
-/// <summary>One worked example: what a supervised step learns from.</summary>
-/// <param name="PromptIds">Given, not trained on.</param>
-/// <param name="CompletionIds">Trained on, end token included.</param>
-public sealed record WorkedExample(int[] PromptIds, int[] CompletionIds);
 
 /// <summary>
 /// What a run asks and how it judges. Prompt n of a run is a pure function of (seed, n), so the place in the data is one
@@ -27,7 +23,7 @@ public interface ITrainingTask
     IReadOnlyList<Prompt> HeldOutPrompts(int count);
 
     /// <summary>Worked example <paramref name="number"/>, from 0, or null if the task has none.</summary>
-    WorkedExample? Example(long number);
+    SupervisedExample? Example(long number);
 
     /// <summary>The way a completion solves its problem, as a word for the report, or null if the task tells no ways apart.</summary>
     string? StyleOf(Prompt prompt, string text);

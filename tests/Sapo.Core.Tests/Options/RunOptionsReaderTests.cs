@@ -35,6 +35,8 @@ public sealed class RunOptionsReaderTests
         Assert.Null(RunOptionsReader.FirstDifference(options, again));
         Assert.Equal(text, RunOptionsReader.Resolved(again));
         Assert.Contains("\"maxStaleness\": 0", text, StringComparison.Ordinal);
+        Assert.Contains("\"tauNegative\": 1.05", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("clipLow", text, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -51,6 +53,8 @@ public sealed class RunOptionsReaderTests
     [InlineData("""{ "model": { "create": { "hiddenDim": 4 } } }""", "unknown member model.create.hiddenDim", "hiddenSize")]
     [InlineData("""{ "task": { "kind": "jsonl", "training": "x" } }""", "unknown member task.training", "train")]
     [InlineData("""{ "learner": { "lr": 4 } }""", "unknown member learner.lr", "")]
+    [InlineData("""{ "objective": { "tau": 4 } }""", "unknown member objective.tau", "")]
+    [InlineData("""{ "objective": { "kl": { "betta": 4 } } }""", "unknown member objective.kl.betta", "beta")]
     [InlineData("""{ "name": "x" }""", "model is missing", "")]
     [InlineData("""{ "name": "x", "model": { "create": {} }, "task": { "kind": "addition" } }""", "steps is missing", "")]
     [InlineData("""{ "task": { } }""", "task.kind is missing", "addition, jsonl")]
@@ -93,6 +97,9 @@ public sealed class RunOptionsReaderTests
     [InlineData("\"steps\": 3, \"checkpoint\": { \"keep\": 0 }", "checkpoint.keep is 0")]
     [InlineData("\"steps\": 3, \"engine\": { \"swap\": \"never\" }", "engine.swap is \"never\"")]
     [InlineData("\"steps\": 3, \"learner\": { \"learningRate\": -1 }", "learner.learningRate is -1")]
+    [InlineData("\"name\": \"x\", \"steps\": 3, \"objective\": { \"name\": \"sappo\" }", "objective.name is \"sappo\"")]
+    [InlineData("\"steps\": 3, \"objective\": { \"clipLow\": 0.1 }", "objective.clipLow is set, but sapo does not use it")]
+    [InlineData("\"steps\": 3, \"advantage\": { \"estimator\": \"grop\" }", "advantage.estimator is \"grop\"")]
     [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\" }", "task.heldOut")]
     [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\", \"heldOut\": \"h\" }", "model is create")]
     public void Parse_WrongValues_NamesMemberAndValue(string member, string found)

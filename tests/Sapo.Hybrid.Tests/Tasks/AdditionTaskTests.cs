@@ -75,13 +75,13 @@ public sealed class AdditionTaskTests
         var carrying = 0;
         for (var n = 0; n < Examples; n++)
         {
-            var example = task.Example(n);
-            var problem = AdditionProblem.Parse(Text(example.PromptIds[1..]));
-            Assert.Equal(AdditionTokens.Begin, example.PromptIds[0]);
-            Assert.Equal(AdditionTokens.End, example.CompletionIds[^1]);
+            var example = task.Example(n)!;
+            var problem = AdditionProblem.Parse(Text(example.PromptTokenIds[1..]));
+            Assert.Equal(AdditionTokens.Begin, example.PromptTokenIds[0]);
+            Assert.Equal(AdditionTokens.End, example.CompletionTokenIds[^1]);
             if (!problem.Carries) continue;
             carrying++;
-            var style = AdditionProblem.StyleOf(Text(example.CompletionIds[..^1]));
+            var style = AdditionProblem.StyleOf(Text(example.CompletionTokenIds[..^1]));
             styles[style] = styles.GetValueOrDefault(style) + 1;
         }
         // Shares 0.55 / 0.15 / 0.30 of about 15,000: four standard deviations are below 0.017.

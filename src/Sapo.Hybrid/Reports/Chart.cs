@@ -1,0 +1,137 @@
+// A chart as inline SVG: plain elements and CSS classes, so that one file without scripts follows the reader's light or
+// dark theme. Every point carries its values as a tooltip.
+using System.Globalization;
+using System.Net;
+using System.Text;
+
+namespace Sapo.Hybrid.Reports;
+
+/// <summary>One line of a chart.</summary>
+/// <param name="Name">Shown in the legend.</param>
+/// <param name="Points">In order of x; a y that is not finite leaves a gap.</param>
+/// <param name="Colour">Index into the page's palette, from 1.</param>
+/// <param name="Dashed">Drawn with dashes.</param>
+internal sealed record Series(string Name, IReadOnlyList<(double X, double Y)> Points, int Colour, bool Dashed = false);
+
+/// <summary>A single value with its interval, drawn as a dot with a bar.</summary>
+internal sealed record Mark(string Name, double X, double Y, double Low, double High, int Colour);
+
+/// <summary>A titled chart with named axes: lines, and marks or stacked areas beside them.</summary>
+internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> Lines)
+{
+    private const double Width = 460, Height = 250, Left = 58, Right = 14, Top = 14, Bottom = 40;
+
+    /// <summary>What the x axis counts.</summary>
+    public string XLabel { get; init; } = "policy step";
+
+    /// <summary>One sentence under the title.</summary>
+    public string Note { get; init; } = "";
+
+    /// <summary>Dots with intervals.</summary>
+    public IReadOnlyList<Mark> Marks { get; init; } = [];
+
+    /// <summary>The y axis is logarithmic.</summary>
+    public bool Logarithmic { get; init; }
+
+    /// <summary>The y axis begins at 0.</summary>
+    public bool FromZero { get; init; }
+
+    /// <summary>The y axis covers exactly this range.</summary>
+    public (double Low, double High)? YRange { get; init; }
+
+    /// <summary>The lines are areas on top of each other.</summary>
+    public bool Stacked { get; init; }
+
+    /// <summary>The chart as a figure element.</summary>
+    public string ToHtml()
+    {
+        var stacks = Stacked ? Stack() : [.. Lines.Select(line => line.Points)];
+        var x = Axis.Linear(stacks.SelectMany(points => points.Select(point => point.X)).Concat(Marks.Select(mark => mark.X)), 6, tight: true);
+        var yValues = stacks.SelectMany(points => points.Select(point => point.Y)).Concat(Marks.SelectMany(mark => new[] { mark.Low, mark.High }));
+        var y = Logarithmic ? Axis.Logarithmic(yValues) : Axis.Linear(YRange is { } range ? [range.Low, range.High] : yValues, 5, tight: YRange is not null, FromZero || Stacked);
+        var svg = new StringBuilder();
+        svg.Append(CultureInfo.InvariantCulture, $"<figure class=\"chart\"><figcaption><b>{Text(Title)}</b>{(Note.Length > 0 ? $"<span>{Text(Note)}</span>" : "")}</figcaption>");
+        svg.Append(CultureInfo.InvariantCulture, $"<svg viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{Text(Title)}\">");
+        Grid(svg, x, y);
+        if (Stacked) Areas(svg, stacks, x, y);
+        else Paths(svg, x, y);
+        foreach (var mark in Marks) Draw(svg, mark, x, y);
+        svg.Append("</svg>");
+        Legend(svg);
+        return svg.Append("</figure>\n").ToString();
+    }
+
+    private static string Text(string text) => WebUtility.HtmlEncode(text);
+
+    private static string N(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
+
+    private static double PlaceX(Axis axis, double value) => Left + axis.Place(value) * (Width - Left - Right);
+
+    private static double PlaceY(Axis axis, double value) => Height - Bottom - axis.Place(value) * (Height - Top - Bottom);
+
+    /// <summary>The lower edge 0 first, then the running sums of the lines.</summary>
+    private List<IReadOnlyList<(double X, double Y)>> Stack()
+    {
+        var edges = new List<IReadOnlyList<(double X, double Y)>> { Lines[0].Points.Select(point => (point.X, 0.0)).ToArray() };
+        foreach (var line in Lines) edges.Add(line.Points.Zip(edges[^1], (point, below) => (point.X, point.Y + below.Y)).ToArray());
+        return edges;
+    }
+
+    private void Grid(StringBuilder svg, Axis x, Axis y)
+    {
+        foreach (var tick in y.Ticks)
+            svg.Append(CultureInfo.InvariantCulture, $"<line class=\"grid\" x1=\"{N(Left)}\" x2=\"{N(Width - Right)}\" y1=\"{N(PlaceY(y, tick))}\" y2=\"{N(PlaceY(y, tick))}\"/><text class=\"tick end\" x=\"{N(Left - 6)}\" y=\"{N(PlaceY(y, tick) + 3.5)}\">{y.Label(tick)}</text>");
+        foreach (var tick in x.Ticks)
+            svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick middle\" x=\"{N(PlaceX(x, tick))}\" y=\"{N(Height - Bottom + 15)}\">{x.Label(tick)}</text>");
+        svg.Append(CultureInfo.InvariantCulture, $"<line class=\"axis\" x1=\"{N(Left)}\" x2=\"{N(Width - Right)}\" y1=\"{N(Height - Bottom)}\" y2=\"{N(Height - Bottom)}\"/>");
+        svg.Append(CultureInfo.InvariantCulture, $"<text class=\"label middle\" x=\"{N((Left + Width - Right) / 2)}\" y=\"{N(Height - 8)}\">{Text(XLabel)}</text>");
+        svg.Append(CultureInfo.InvariantCulture, $"<text class=\"label middle\" transform=\"translate(13 {N((Top + Height - Bottom) / 2)}) rotate(-90)\">{Text(YLabel)}</text>");
+    }
+
+    private void Paths(StringBuilder svg, Axis x, Axis y)
+    {
+        foreach (var line in Lines)
+        {
+            var path = new StringBuilder();
+            var pen = "M";
+            foreach (var (px, py) in line.Points)
+            {
+                if (double.IsFinite(py)) path.Append(CultureInfo.InvariantCulture, $"{pen}{N(PlaceX(x, px))} {N(PlaceY(y, py))}");
+                pen = double.IsFinite(py) ? "L" : "M";
+            }
+            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"line s{line.Colour}{(line.Dashed ? " dashed" : "")}\" d=\"{path}\"/>");
+        }
+        foreach (var line in Lines)
+            foreach (var (px, py) in line.Points.Where(point => double.IsFinite(point.Y)))
+                svg.Append(CultureInfo.InvariantCulture, $"<circle class=\"hit\" cx=\"{N(PlaceX(x, px))}\" cy=\"{N(PlaceY(y, py))}\" r=\"5\"><title>{Text(line.Name)}, {Text(XLabel)} {px}: {py:G4}</title></circle>");
+    }
+
+    private void Areas(StringBuilder svg, List<IReadOnlyList<(double X, double Y)>> edges, Axis x, Axis y)
+    {
+        for (var i = 0; i < Lines.Count; i++)
+        {
+            var upper = edges[i + 1].Select(point => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}");
+            var lower = edges[i].Reverse().Select(point => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}");
+            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"area s{Lines[i].Colour}\" d=\"M{string.Join('L', upper.Concat(lower))}Z\"/>");
+        }
+        for (var i = 0; i < Lines.Count; i++)
+            foreach (var ((px, py), value) in edges[i + 1].Zip(Lines[i].Points, (edge, point) => (edge, point.Y)))
+                svg.Append(CultureInfo.InvariantCulture, $"<circle class=\"hit\" cx=\"{N(PlaceX(x, px))}\" cy=\"{N(PlaceY(y, py))}\" r=\"5\"><title>{Text(Lines[i].Name)}, {Text(XLabel)} {px}: {value:G4}</title></circle>");
+    }
+
+    private static void Draw(StringBuilder svg, Mark mark, Axis x, Axis y)
+    {
+        var (px, py) = (PlaceX(x, mark.X), PlaceY(y, mark.Y));
+        svg.Append(CultureInfo.InvariantCulture, $"<g class=\"mark s{mark.Colour}\"><line x1=\"{N(px)}\" x2=\"{N(px)}\" y1=\"{N(PlaceY(y, mark.Low))}\" y2=\"{N(PlaceY(y, mark.High))}\"/>");
+        svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{N(px)}\" cy=\"{N(py)}\" r=\"4.5\"><title>{Text(mark.Name)}: {mark.Y:0.000} ({mark.Low:0.000} to {mark.High:0.000})</title></circle></g>");
+    }
+
+    private void Legend(StringBuilder html)
+    {
+        if (Lines.Count + Marks.Count < 2) return;
+        html.Append("<div class=\"legend\">");
+        foreach (var line in Lines) html.Append(CultureInfo.InvariantCulture, $"<span class=\"key s{line.Colour}{(line.Dashed ? " dashed" : "")}\">{Text(line.Name)}</span>");
+        foreach (var group in Marks.GroupBy(mark => mark.Name, StringComparer.Ordinal)) html.Append(CultureInfo.InvariantCulture, $"<span class=\"key dot s{group.First().Colour}\">{Text(group.Key)}</span>");
+        html.Append("</div>");
+    }
+}

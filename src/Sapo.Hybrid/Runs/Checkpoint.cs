@@ -1,0 +1,94 @@
+// checkpoints/step-000012/ holds the learner's state and state.json. The folder is written under another name and renamed
+// when it is whole, so a folder with that name is always complete.
+using System.Globalization;
+using System.Text.Json;
+using Sapo.Core;
+
+namespace Sapo.Hybrid.Runs;
+
+/// <summary>What a checkpoint holds beside the learner's state. Random numbers need no state: they are functions of seed and counters.</summary>
+public sealed record CheckpointState
+{
+    /// <summary>Steps done.</summary>
+    public required long Step { get; init; }
+
+    /// <summary>The version being served.</summary>
+    public required long Version { get; init; }
+
+    /// <summary>The first prompt that no step was trained on. Prompts that were under way beyond it are asked again.</summary>
+    public required long NextPrompt { get; init; }
+
+    /// <summary>Run time so far, interruptions left out.</summary>
+    public required double ElapsedSeconds { get; init; }
+}
+
+/// <summary>The checkpoints of a run.</summary>
+public sealed class Checkpoints
+{
+    private const string StateFile = "state.json";
+
+    private readonly string _folder;
+    private readonly int _keep;
+
+    /// <summary>The checkpoints below a folder.</summary>
+    /// <param name="folder">Made where missing.</param>
+    /// <param name="keep">How many of the newest stay.</param>
+    public Checkpoints(string folder, int keep)
+    {
+        (_folder, _keep) = (folder, keep);
+        Directory.CreateDirectory(folder);
+        foreach (var unfinished in Directory.EnumerateDirectories(folder, "*.partial")) Directory.Delete(unfinished, recursive: true);
+    }
+
+    /// <summary>The newest checkpoint: its folder and state; null if there is none.</summary>
+    /// <exception cref="UserErrorException">It cannot be read.</exception>
+    public (string Folder, CheckpointState State)? Newest() => All() is [.., var newest] ? (newest, Read(newest)) : null;
+
+    /// <summary>Versions that some checkpoint needs to be served again.</summary>
+    public IReadOnlySet<PolicyVersion> Versions() => All().Select(folder => new PolicyVersion(Read(folder).Version)).ToHashSet();
+
+    /// <summary>Writes a checkpoint, then removes the oldest ones beyond those to keep.</summary>
+    /// <param name="state">Everything but the learner.</param>
+    /// <param name="saveLearner">Writes the learner's state into a folder.</param>
+    public void Save(CheckpointState state, Action<string> saveLearner)
+    {
+        var folder = Path.Combine(_folder, "step-" + state.Step.ToString("D6", CultureInfo.InvariantCulture));
+        var partial = folder + ".partial";
+        if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
+        try
+        {
+            Directory.CreateDirectory(partial);
+            saveLearner(partial);
+            AtomicFile.WriteAllBytes(Path.Combine(partial, StateFile), JsonSerializer.SerializeToUtf8Bytes(state, RunJson.Default.CheckpointState));
+            if (Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
+            Directory.Move(partial, folder);
+        }
+        catch
+        {
+            if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
+            throw;
+        }
+        foreach (var old in All().SkipLast(_keep)) Remove(old);
+    }
+
+    private List<string> All() => [.. Directory.EnumerateDirectories(_folder, "step-*").Where(folder => !folder.EndsWith(".partial", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+
+    private static void Remove(string folder)
+    {
+        Directory.Move(folder, folder + ".partial"); // from here on it is no checkpoint, whatever stops the removal
+        Directory.Delete(folder + ".partial", recursive: true);
+    }
+
+    private static CheckpointState Read(string folder)
+    {
+        var path = Path.Combine(folder, StateFile);
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), RunJson.Default.CheckpointState) ?? throw new JsonException("the file holds null");
+        }
+        catch (Exception broken) when (broken is JsonException or IOException)
+        {
+            throw new UserErrorException($"{path} cannot be read: {broken.Message}", "the state of a checkpoint", $"Remove {folder} to go on from the checkpoint before it", broken);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+using System.Text.Json;
+using Sapo.Core;
+using Sapo.Hybrid.Rollouts;
+
+namespace Sapo.Hybrid.Runs;
+
+/// <summary>Judged completions as JSONL: for people, and to replay a step without an engine.</summary>
+internal static class RolloutLines
+{
+    /// <summary>Writes every completion of some groups, one per line.</summary>
+    /// <param name="path">The file; replaced as a whole.</param>
+    /// <param name="groups">In order.</param>
+    /// <param name="judge">Knows the completions' text.</param>
+    public static void Write(string path, IReadOnlyList<ScoredGroup> groups, RewardJudge judge)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        AtomicFile.Write(path, stream =>
+        {
+            foreach (var group in groups)
+                for (var i = 0; i < group.Rewards.Count; i++)
+                {
+                    JsonSerializer.Serialize(stream, ToRecord(group, i, judge), RunJson.Default.RolloutRecord);
+                    stream.WriteByte((byte)'\n');
+                }
+            return groups.Count;
+        });
+    }
+
+    private static RolloutRecord ToRecord(ScoredGroup group, int index, RewardJudge judge)
+    {
+        var completion = group.Group.Completions[index];
+        return new RolloutRecord
+        {
+            PromptId = group.Group.Prompt.Id,
+            SampleIndex = completion.SampleIndex,
+            Prompt = group.Group.Prompt.Text,
+            Answer = group.Group.Prompt.Answer,
+            Text = judge.TextOf(completion),
+            Reward = group.Rewards[index],
+            Reason = group.Rewards[index] is null ? string.Join("; ", group.Outcomes[index].Select(outcome => outcome.Reason).OfType<string>()) : null,
+            Version = completion.OldestVersion.Value,
+            FinishReason = completion.FinishReason.ToString(),
+            PromptTokenIds = group.Group.Prompt.TokenIds,
+            TokenIds = completion.TokenIds,
+            LogProbs = completion.BehaviourLogProbs,
+        };
+    }
+}

@@ -1,0 +1,159 @@
+// A run from an empty or unfinished folder to its report:
+//
+//   model -> learner -> cold start -> checkpoint 0 -> publish -> engine -> evaluate -> TrainLoop -> evaluate -> final, report
+//
+// Everything that has been done is recognised by what lies in the folder, so starting, going on after Ctrl-C and going on
+// after kill -9 are the same path: the newest checkpoint decides where the loop begins.
+using Sapo.Core;
+using Sapo.Core.Machine;
+using Sapo.Core.Models;
+using Sapo.Core.Options;
+using Sapo.Hybrid.Reports;
+using Sapo.Hybrid.Rollouts;
+using Sapo.Hybrid.Tasks;
+using Sapo.Learner;
+using Sapo.Learner.Objectives;
+using Sapo.Rollout;
+using Sapo.Rollout.Tokenization;
+using Sapo.Sync;
+
+namespace Sapo.Hybrid.Runs;
+
+/// <summary>What a run came to.</summary>
+/// <param name="Folder">Its folder.</param>
+/// <param name="WasFinished">It had been finished before; nothing was done.</param>
+/// <param name="Before">Evaluation before training, if the run evaluates.</param>
+/// <param name="After">Evaluation after training, if the run evaluates.</param>
+public sealed record RunOutcome(string Folder, bool WasFinished, EvaluationResult? Before, EvaluationResult? After);
+
+/// <summary>Runs a run file.</summary>
+public sealed class RunSession
+{
+    private readonly RunOptions _options;
+    private readonly RunFolder _folder;
+    private readonly IRunObserver _observer;
+    private readonly TimeProvider _time;
+    private readonly StallWatch _stages;
+
+    private RunSession(RunOptions options, RunFolder folder, IRunObserver observer, TimeProvider time) =>
+        (_options, _folder, _observer, _time, _stages) = (options, folder, observer, time, new StallWatch(TimeSpan.FromSeconds(options.StallTimeoutSeconds), time));
+
+    /// <summary>Begins or continues a run and sees it through.</summary>
+    /// <param name="options">The run.</param>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="fresh">Removes an earlier run of that folder first.</param>
+    /// <param name="observer">Follows it.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="cancel">Interrupts it at the next step's boundary; a checkpoint is left.</param>
+    /// <exception cref="UserErrorException">Something the user can mend: files, folders, options, a full disk.</exception>
+    /// <exception cref="StalledException">A stage stood still.</exception>
+    public static async Task<RunOutcome> RunAsync(RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, CancellationToken cancel)
+    {
+        using var opened = RunFolder.Open(folder, options, fresh);
+        if (opened.State == RunFolderState.Finished)
+            return new RunOutcome(opened.Path, true, EvaluationFile.Read(opened, "before"), EvaluationFile.Read(opened, "after"));
+        try
+        {
+            NativeEnvironment.Prepare(ThreadBudget.ForMachine(overlapped: options.MaxStaleness > 0));
+            await new RunSession(options, opened, observer, time).RunAsync(cancel).ConfigureAwait(false);
+        }
+        catch (IOException failure) when (DiskFull.Is(failure))
+        {
+            throw DiskFull.Error(opened.Path, failure);
+        }
+        return new RunOutcome(opened.Path, false, EvaluationFile.Read(opened, "before"), EvaluationFile.Read(opened, "after"));
+    }
+
+    private async Task RunAsync(CancellationToken cancel)
+    {
+        var model = FirstModel.Prepare(_options, _folder);
+        var tokenizer = HuggingFaceTokenizer.Load(model);
+        var task = TrainingTasks.Create(_options.Task, _options.Seed, tokenizer, model);
+        var checkpoints = new Checkpoints(_folder.Checkpoints, _options.Checkpoint.Keep);
+        using var device = new DeviceThread("learner");
+        using var learner = await device.RunAsync(() => LoadLearner(model)).ConfigureAwait(false);
+        var start = await device.RunAsync(() => PrepareLearner(learner, task, checkpoints, cancel)).ConfigureAwait(false);
+        var clock = new RunClock(_time, start.ElapsedSeconds);
+
+        using var publisher = new PolicyPublisher(_folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds));
+        var probes = ProbeSequences.Of(task);
+        var policy = await publisher.PublishAsync(await device.RunAsync(() => learner.Snapshot(probes)).ConfigureAwait(false), cancel).ConfigureAwait(false);
+        if (_options.ColdStart is not null && start.Step == 0) PolicyCopy.Write(policy, _folder.ColdStart);
+        var engine = await RolloutEngine.StartAsync(policy, _options.Engine, ThreadBudget.ForMachine(overlapped: _options.MaxStaleness > 0).EngineThreads, tokenizer, cancel).ConfigureAwait(false);
+        await using (engine.ConfigureAwait(false))
+        {
+            var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
+            await EvaluateAsync("before", engine, task, judge, cancel).ConfigureAwait(false);
+            using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
+            {
+                var journal = new StepJournal(_options, task, judge, learner, publisher, engine, log, checkpoints, _stages, _observer, clock, start);
+                await TrainAsync(start, task, judge, learner, device, publisher, engine, probes, journal, cancel).ConfigureAwait(false);
+            }
+            await EvaluateAsync("after", engine, task, judge, cancel).ConfigureAwait(false);
+            PolicyCopy.Write(PublishedPolicy.Open(Path.Combine(_folder.Policies, engine.ActiveVersion.ToString())), _folder.Final);
+        }
+        var report = ReportPage.Html(ReportData.Read(_folder, _options, learner.Config.ParameterCount, MachineProbe.Look(_folder.Path)));
+        AtomicFile.WriteAllBytes(_folder.Report, System.Text.Encoding.UTF8.GetBytes(report));
+    }
+
+    private PolicyLearner LoadLearner(string model) =>
+        new(model, _options.Learner, ObjectiveRegistry.Create(_options.Objective, ModelConfigReader.Read(model).VocabSize), totalBatches: _options.Steps);
+
+    /// <summary>Takes the learner to where the run stands: its newest checkpoint, or through the cold start to checkpoint 0.</summary>
+    private CheckpointState PrepareLearner(PolicyLearner learner, ITrainingTask task, Checkpoints checkpoints, CancellationToken cancel)
+    {
+        if (checkpoints.Newest() is { } newest)
+        {
+            learner.RestoreState(newest.Folder);
+            _observer.Say($"Continuing an interrupted run after step {newest.State.Step} of {_options.Steps}.");
+            return newest.State;
+        }
+        var began = _time.GetTimestamp();
+        if (_options.ColdStart is { } coldStart) new ColdStart(coldStart, task, learner, _folder, _observer, _time).Run(cancel);
+        var state = new CheckpointState { Step = 0, Version = 0, NextPrompt = 0, ElapsedSeconds = _time.GetElapsedTime(began).TotalSeconds };
+        checkpoints.Save(state, learner.SaveState);
+        return state;
+    }
+
+    private async Task TrainAsync(
+        CheckpointState start, ITrainingTask task, RewardJudge judge, PolicyLearner learner, DeviceThread device, PolicyPublisher publisher, RolloutEngine engine,
+        IReadOnlyList<int[]> probes, StepJournal journal, CancellationToken cancel)
+    {
+        var sampling = _options.Rollout.ToSampling(_options.Seed);
+        var numbers = new PumpOptions
+        {
+            PromptsPerStep = _options.Rollout.PromptsPerStep,
+            MaxStaleness = _options.MaxStaleness,
+            FirstPrompt = start.NextPrompt,
+            EndPrompt = start.NextPrompt + (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
+        };
+        var pump = new RolloutPump(numbers, task.TrainingPrompt, (prompt, stop) => engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), judge);
+        await using (pump.ConfigureAwait(false))
+        {
+            try
+            {
+                await new TrainLoop(_options, pump, learner, device, publisher, engine, _stages, probes, journal).RunAsync(start.Step + 1, cancel).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+            {
+                var saved = await device.RunAsync(journal.SaveReached).ConfigureAwait(false);
+                _observer.Say($"Interrupted: step {saved} of {_options.Steps} is saved in {_folder.Path}.");
+                throw;
+            }
+        }
+    }
+
+    private async Task EvaluateAsync(string when, RolloutEngine engine, ITrainingTask task, RewardJudge judge, CancellationToken cancel)
+    {
+        if (_options.Evaluation.Problems == 0 || EvaluationFile.Read(_folder, when) is not null) return;
+        var problems = task.HeldOutPrompts(_options.Evaluation.Problems);
+        var evaluator = new Evaluator((prompt, samples, sampling, stop) => engine.GenerateAsync(prompt, samples, sampling, stop), judge, task, _time);
+        var (result, groups) = await _stages.RunAsync(
+            "evaluation", stop => evaluator.RunAsync(problems, _options.Evaluation, _options.Rollout.ToSampling(_options.Seed), stop), cancel,
+            () => (engine.Counters.GeneratedTokens, "evaluation")).ConfigureAwait(false);
+        _stages.TakeSeconds(); // an evaluation is no phase of a step
+        RolloutLines.Write(_folder.RolloutFile(when), groups, judge);
+        EvaluationFile.Write(_folder, when, result);
+        _observer.Evaluated(when, result);
+    }
+}

@@ -1,0 +1,84 @@
+using Sapo.Core;
+using Sapo.Core.Options;
+using Sapo.Hybrid.Rollouts;
+using Sapo.Hybrid.Tasks;
+using Sapo.Learner;
+using Sapo.Rollout;
+using Sapo.Sync;
+
+namespace Sapo.Hybrid.Runs;
+
+/// <summary>
+/// Keeps the books of a run: the log's line first, then, when due, the checkpoint, then what is no longer needed is
+/// removed. A process killed between two of these leaves a folder that goes on from its last checkpoint.
+/// </summary>
+internal sealed class StepJournal(
+    RunOptions options, ITrainingTask task, RewardJudge judge, PolicyLearner learner, PolicyPublisher publisher, RolloutEngine engine, RunLog log, Checkpoints checkpoints,
+    StallWatch stages, IRunObserver observer, RunClock clock, CheckpointState start)
+{
+    private EngineCounters _counters = engine.Counters;
+    private CheckpointState _saved = start;
+    private CheckpointState _reached = start;
+
+    /// <summary>Records a finished step.</summary>
+    /// <param name="step">Counted from 1.</param>
+    /// <param name="groups">What was trained on.</param>
+    /// <param name="report">What the learner says.</param>
+    public StepRecord Record(long step, IReadOnlyList<ScoredGroup> groups, StepReport report)
+    {
+        var record = ToRecord(step, groups, report);
+        log.Write(record, groups, judge);
+        observer.StepDone(record, options.Steps);
+        _reached = new CheckpointState
+        {
+            Step = step,
+            Version = learner.Version.Value,
+            NextPrompt = groups[^1].Group.Prompt.Id + 1,
+            ElapsedSeconds = clock.ElapsedSeconds,
+        };
+        if (step % options.Checkpoint.EverySteps == 0 || step == options.Steps) Save();
+        return record;
+    }
+
+    /// <summary>Writes a checkpoint of the last finished step, unless there is one; for a run that is being interrupted.</summary>
+    /// <returns>The step that the run will go on from.</returns>
+    public long SaveReached()
+    {
+        if (_reached.Step != _saved.Step) Save();
+        return _saved.Step;
+    }
+
+    private void Save()
+    {
+        checkpoints.Save(_reached, learner.SaveState);
+        _saved = _reached;
+        publisher.Retain(checkpoints.Versions());
+    }
+
+    private StepRecord ToRecord(long step, IReadOnlyList<ScoredGroup> groups, StepReport report)
+    {
+        var seconds = stages.TakeSeconds();
+        var (before, now) = (_counters, engine.Counters);
+        _counters = now;
+        return new StepRecord
+        {
+            Step = step,
+            Version = learner.Version.Value,
+            Reward = Summaries.Rewards(groups, task, judge.TextOf),
+            Completions = Summaries.Completions(groups, new PolicyVersion(learner.Version.Value - 1)),
+            Learner = Summaries.Learner(report),
+            Time = new StepTime
+            {
+                ElapsedSeconds = clock.ElapsedSeconds,
+                PhaseSeconds = seconds,
+                EngineTokensPerSecond = Rate(now.GeneratedTokens - before.GeneratedTokens, WorkSeconds(now) - WorkSeconds(before)),
+                LearnerTokensPerSecond = Rate(report.ComputedTokens, seconds.GetValueOrDefault("learn")),
+                ResidentBytes = Environment.WorkingSet,
+            },
+        };
+    }
+
+    private static double WorkSeconds(EngineCounters counters) => counters.PrefillSeconds + counters.DecodeSeconds + counters.HostSeconds;
+
+    private static double Rate(long tokens, double seconds) => seconds > 0 ? tokens / seconds : 0;
+}

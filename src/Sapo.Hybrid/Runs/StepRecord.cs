@@ -1,0 +1,192 @@
+using System.Text.Json.Serialization;
+
+namespace Sapo.Hybrid.Runs;
+
+/// <summary>One line of metrics.jsonl: everything a step is judged by. Only <see cref="Time"/> differs when the same run is repeated.</summary>
+public sealed record StepRecord
+{
+    /// <summary>Counted from 1.</summary>
+    public required long Step { get; init; }
+
+    /// <summary>The policy version this step led to.</summary>
+    public required long Version { get; init; }
+
+    /// <summary>What the rewards said.</summary>
+    public required RewardSummary Reward { get; init; }
+
+    /// <summary>What was sampled.</summary>
+    public required CompletionSummary Completions { get; init; }
+
+    /// <summary>What the learner did.</summary>
+    public required LearnerSummary Learner { get; init; }
+
+    /// <summary>How long it took.</summary>
+    public required StepTime Time { get; init; }
+}
+
+/// <summary>The rewards of one step's completions.</summary>
+public sealed record RewardSummary
+{
+    /// <summary>Mean over scored completions; null if none was scored.</summary>
+    public required double? Mean { get; init; }
+
+    /// <summary>Share of completions with a reward of at least 1: pass@1 on fresh training problems when rewards are 0 or 1.</summary>
+    public required double PassRate { get; init; }
+
+    /// <summary>Share of groups whose rewards are all equal: nothing is learned from them.</summary>
+    public required double GroupsWithoutSignal { get; init; }
+
+    /// <summary>Completions on which a reward function failed; they are not trained on.</summary>
+    public required int Failures { get; init; }
+
+    /// <summary>Completions on which all reward functions abstained; they are not trained on.</summary>
+    public required int Abstentions { get; init; }
+
+    /// <summary>Share of each way of solving, where the task tells them apart.</summary>
+    public required IReadOnlyDictionary<string, double> Styles { get; init; }
+}
+
+/// <summary>The completions of one step.</summary>
+public sealed record CompletionSummary
+{
+    /// <summary>How many.</summary>
+    public required int Count { get; init; }
+
+    /// <summary>Mean length in tokens, end token included.</summary>
+    public required double MeanTokens { get; init; }
+
+    /// <summary>Longest, in tokens.</summary>
+    public required int MaxTokens { get; init; }
+
+    /// <summary>Share that ended by themselves.</summary>
+    public required double EndedShare { get; init; }
+
+    /// <summary>Most versions a group lay behind the learner when it was trained on.</summary>
+    public required long MaxStaleness { get; init; }
+}
+
+/// <summary>One step of the learner, over all its mini-batches where nothing else is said.</summary>
+public sealed record LearnerSummary
+{
+    /// <summary>Mean value of the objective J that is maximised.</summary>
+    public required double Objective { get; init; }
+
+    /// <summary>Mean entropy of the next-token distribution, in nats.</summary>
+    public required double EntropyNats { get; init; }
+
+    /// <summary>Mean gradient 2-norm before clipping.</summary>
+    public required double GradientNorm { get; init; }
+
+    /// <summary>Share of tokens whose gradient the objective cut off.</summary>
+    public required double ClippedShare { get; init; }
+
+    /// <summary>Learning rate.</summary>
+    public required double LearningRate { get; init; }
+
+    /// <summary>Learner against sampler, on the first mini-batch, where the weights are those that sampled; null if nothing of it was computed.</summary>
+    public required MismatchSummary? Mismatch { get; init; }
+
+    /// <summary>The objective's gate weights of tokens with a positive advantage.</summary>
+    public required QuantileSummary? GatePositive { get; init; }
+
+    /// <summary>The same where the advantage is negative.</summary>
+    public required QuantileSummary? GateNegative { get; init; }
+
+    /// <summary>Optimizer steps left out because their gradient was not finite.</summary>
+    public required int SkippedUpdates { get; init; }
+
+    /// <summary>Completion tokens with a non-zero advantage: those that were trained on.</summary>
+    public required long TrainedTokens { get; init; }
+
+    /// <summary>Tokens computed, each group's prompt once.</summary>
+    public required long ComputedTokens { get; init; }
+}
+
+/// <summary>How far the engine's log-probs lie from the learner's own, for the same weights.</summary>
+public sealed record MismatchSummary
+{
+    /// <summary>Estimate k3 of KL(sampler || learner) per token, in nats; never negative.</summary>
+    public required double KlNats { get; init; }
+
+    /// <summary>Largest difference of any token, in nats.</summary>
+    public required double MaxNats { get; init; }
+}
+
+/// <summary>Three quantiles.</summary>
+public sealed record QuantileSummary(double P10, double P50, double P90);
+
+/// <summary>Times and rates of one step.</summary>
+public sealed record StepTime
+{
+    /// <summary>Since the run began, interruptions left out.</summary>
+    public required double ElapsedSeconds { get; init; }
+
+    /// <summary>Seconds in each phase.</summary>
+    public required IReadOnlyDictionary<string, double> PhaseSeconds { get; init; }
+
+    /// <summary>Tokens sampled per second of the engine's work since the step before; it works behind other phases too.</summary>
+    public required double EngineTokensPerSecond { get; init; }
+
+    /// <summary>Tokens computed per second of the learn phase.</summary>
+    public required double LearnerTokensPerSecond { get; init; }
+
+    /// <summary>Resident memory of the process, in bytes.</summary>
+    public required long ResidentBytes { get; init; }
+}
+
+/// <summary>One line of coldstart.jsonl.</summary>
+/// <param name="Step">Supervised steps done.</param>
+/// <param name="Loss">Mean cross-entropy per completion token, in nats, since the line before.</param>
+/// <param name="LearningRate">Of the last step.</param>
+/// <param name="Tokens">Tokens computed so far, prompts included.</param>
+/// <param name="TokensPerSecond">Since the line before.</param>
+public sealed record ColdStartRecord(int Step, double Loss, double LearningRate, long Tokens, double TokensPerSecond);
+
+/// <summary>One completion with what was said of it: a line of a rollouts file.</summary>
+public sealed record RolloutRecord
+{
+    /// <summary>The prompt's number.</summary>
+    public required long PromptId { get; init; }
+
+    /// <summary>Index within the group.</summary>
+    public required int SampleIndex { get; init; }
+
+    /// <summary>The prompt as text, null where it was given as ids.</summary>
+    public required string? Prompt { get; init; }
+
+    /// <summary>The reference answer, if the task has one.</summary>
+    public required string? Answer { get; init; }
+
+    /// <summary>The completion as text.</summary>
+    public required string Text { get; init; }
+
+    /// <summary>The reward that is trained on; null where a function failed or all abstained.</summary>
+    public required double? Reward { get; init; }
+
+    /// <summary>Why there is no reward.</summary>
+    public string? Reason { get; init; }
+
+    /// <summary>The policy version that sampled the tokens; the oldest where several did.</summary>
+    public required long Version { get; init; }
+
+    /// <summary>Why the completion ended.</summary>
+    public required string FinishReason { get; init; }
+
+    /// <summary>The prompt's ids.</summary>
+    public required int[] PromptTokenIds { get; init; }
+
+    /// <summary>The sampled ids.</summary>
+    public required int[] TokenIds { get; init; }
+
+    /// <summary>Natural log-probs of the distributions drawn from.</summary>
+    public required float[] LogProbs { get; init; }
+}
+
+/// <summary>Reads and writes what a run folder holds as JSON.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
+[JsonSerializable(typeof(StepRecord))]
+[JsonSerializable(typeof(ColdStartRecord))]
+[JsonSerializable(typeof(RolloutRecord))]
+[JsonSerializable(typeof(EvaluationResult))]
+[JsonSerializable(typeof(CheckpointState))]
+internal sealed partial class RunJson : JsonSerializerContext;

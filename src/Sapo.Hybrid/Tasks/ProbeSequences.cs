@@ -1,0 +1,20 @@
+namespace Sapo.Hybrid.Tasks;
+
+/// <summary>The sequences by which an engine shows that it runs a version rightly: fixed for a run, so that versions can be compared.</summary>
+internal static class ProbeSequences
+{
+    private const int Count = 4, LongestPrompt = 128;
+
+    /// <summary>The first training prompts, each with a worked example's answer where the task has them.</summary>
+    public static IReadOnlyList<int[]> Of(ITrainingTask task)
+    {
+        var sequences = new List<int[]>();
+        for (var n = 0; n < Count; n++)
+        {
+            int[] ids = task.Example(n) is { } example ? [.. example.PromptTokenIds, .. example.CompletionTokenIds] : task.TrainingPrompt(n).TokenIds;
+            if (ids.Length > LongestPrompt) ids = ids[..LongestPrompt];
+            if (ids.Length > 1) sequences.Add(ids);
+        }
+        return sequences;
+    }
+}

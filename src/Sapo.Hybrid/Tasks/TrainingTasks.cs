@@ -1,0 +1,31 @@
+using System.Diagnostics;
+using Sapo.Core;
+using Sapo.Core.Options;
+using Sapo.Hybrid.Generation;
+using Sapo.Rollout.Tokenization;
+
+namespace Sapo.Hybrid.Tasks;
+
+/// <summary>Makes the task that options name.</summary>
+internal static class TrainingTasks
+{
+    /// <summary>The task.</summary>
+    /// <param name="options">Which one.</param>
+    /// <param name="seed">Decides the order of its prompts.</param>
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <param name="modelFolder">The model's folder, for its chat template.</param>
+    public static ITrainingTask Create(TaskOptions options, long seed, HuggingFaceTokenizer tokenizer, string modelFolder) => options switch
+    {
+        AdditionTaskOptions => new AdditionTask(seed),
+        JsonlTaskOptions jsonl => new JsonlTask(jsonl, seed, new PromptEncoder(tokenizer, modelFolder, jsonl.Chat, jsonl.SystemMessage)),
+        _ => throw new UnreachableException($"The task {options.GetType().Name} has options but no implementation."),
+    };
+
+    /// <summary>The reward function of a name that options allow.</summary>
+    public static IReward Reward(string name) => name switch
+    {
+        "exact" => new ExactMatchReward(),
+        "math" => MathReward.Create(),
+        _ => throw new UnreachableException($"The reward {name} is allowed but has no implementation."),
+    };
+}
