@@ -81,6 +81,13 @@ public sealed class PolicyLearner : IDisposable
     /// <returns>The caller disposes it before the learner.</returns>
     public SupervisedTraining StartSupervised(AdamWOptions options) => new(_model, _parameters, options, _options.MaxTokensPerMicroBatch, _device);
 
+    /// <summary>Begins preference training (DPO) of the same weights with fresh moments, the present weights being its reference.</summary>
+    /// <param name="options">Settings of its optimizer.</param>
+    /// <param name="beta">How strongly the policy is held to the reference.</param>
+    /// <returns>The caller disposes it before the learner.</returns>
+    public PreferenceTraining StartPreferences(AdamWOptions options, double beta = PreferenceLoss.DefaultBeta) =>
+        new(_model, _parameters, options, beta, _options.MaxTokensPerMicroBatch, _device);
+
     /// <summary>Log-probs of sequences under the present weights.</summary>
     /// <param name="sequences">Token ids, at least one each.</param>
     /// <param name="temperature">Divides the logits, above 0.</param>

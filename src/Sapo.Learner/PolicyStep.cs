@@ -91,7 +91,7 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
 
     private (Dictionary<TrainingRow, HeadResult>? Old, Dictionary<TrainingRow, HeadResult>? Reference) AnchorPasses(TrainingBatch batch)
     {
-        var rows = batch.MiniBatches.SelectMany(miniBatch => miniBatch.Computed(_silentToo)).ToArray();
+        var rows = batch.MiniBatches.SelectMany(miniBatch => miniBatch.Computed(_silentToo)).Distinct<TrainingRow>(ReferenceEqualityComparer.Instance).ToArray();
         var needsOld = options.Anchor == LearnerOptions.RecomputedAnchor || objective.Needs.HasFlag(ObjectiveNeeds.OldPolicy);
         return (needsOld ? Evaluate(model, rows) : null, reference is null ? null : Evaluate(reference, rows));
     }
