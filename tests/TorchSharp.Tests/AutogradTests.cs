@@ -151,14 +151,16 @@ public sealed class AutogradTests
         using DisposeScope scope = NewDisposeScope();
         Tensor x = ones(1, requires_grad: true), copy = x * 1, y = ScaledSquare.apply(copy, 1.0).sum();
         copy.add_(1);
-        Assert.Contains("modified by an inplace operation", Assert.Throws<ExternalException>(() => y.backward()).Message, StringComparison.Ordinal);
+        Assert.Contains("modified by an inplace operation", Assert.Throws<ExternalException>(() => y.backward()).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Function_OfSeveralOutputs_GetsAGradientForEach()
     {
         using DisposeScope scope = NewDisposeScope();
-        Forms(() => tensor(new[] { 0.5, 2 }), [2], [0.5 * 0.25, 2 * 4], x => SquareAndSelf.apply(x) is [var square, var self] ? square * self : throw new InvalidOperationException());
+        Forms(() => tensor(new[] { 0.5, 2 }), [2], [0.5 * 0.25, 2 * 4], x => SquareAndSelf.apply(x) is [var square,
+            var self] ? square * self : throw new InvalidOperationException());
         Tensor x = tensor(new[] { 0.5, 2 }, requires_grad: true);
         SquareAndSelf.apply(x)[1].sum().backward();
         Values(x.grad!, [2], [1, 1]);
@@ -276,6 +278,7 @@ public sealed class AutogradTests
 
         public override Tensor forward(autograd.AutogradContext ctx, params object[] vars) => ((Tensor)vars[0]).clone();
 
-        public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output) => throw new InvalidOperationException("no backward today");
+        public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output) =>
+            throw new InvalidOperationException("no backward today");
     }
 }

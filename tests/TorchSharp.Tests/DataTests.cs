@@ -78,8 +78,10 @@ public sealed class DataTests
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor t = tensor(3.0);
-        Assert.Equal((3f, 3.0, 3L, 3, (short)3, (sbyte)3, (byte)3, true), (t.ToSingle(), t.ToDouble(), t.ToInt64(), t.ToInt32(), t.ToInt16(), t.ToSByte(), t.ToByte(), t.ToBoolean()));
-        Assert.Equal((3f, 3.0, 3L, 3, (short)3, (sbyte)3, (byte)3, true), ((float)t, (double)t, (long)t, (int)t, (short)t, (sbyte)t, (byte)t, (bool)t));
+        Assert.Equal((3f, 3.0, 3L, 3, (short)3, (sbyte)3, (byte)3, true), (t.ToSingle(), t.ToDouble(), t.ToInt64(), t.ToInt32(),
+            t.ToInt16(), t.ToSByte(), t.ToByte(), t.ToBoolean()));
+        Assert.Equal((3f, 3.0, 3L, 3, (short)3, (sbyte)3, (byte)3, true), ((float)t, (double)t, (long)t, (int)t, (short)t, (sbyte)t,
+            (byte)t, (bool)t));
         Assert.Equal((Half)3, t.ToHalf());
         Assert.Equal(new BFloat16(3), t.ToBFloat16());
         Assert.Equal(3.0, t.item<double>());
@@ -114,8 +116,11 @@ public sealed class DataTests
         using DisposeScope scope = NewDisposeScope();
         Tensor x = tensor(new[] { 1.00390625f, 2f }, requires_grad: true);
         Values(x.to(ScalarType.BFloat16), [2], [1, 2]);
-        foreach (Tensor t in (Tensor[])[x.to(ScalarType.Float64), x.to_type(ScalarType.Float64), x.type(ScalarType.Float64), x.to(zeros(1, ScalarType.Float64)), x.type_as(zeros(1, ScalarType.Float64)), x.type(y => y.@double()), x.to(ScalarType.Float64, CPU)]) Assert.Equal(ScalarType.Float64, t.dtype);
-        foreach (Tensor t in (Tensor[])[x.to(CPU), x.to("cpu"), x.to(DeviceType.CPU), x.cpu()]) Assert.Equal(x.Handle == t.Handle, x.shape.Length == 1 && t.device_type == DeviceType.CPU && x.Handle == t.Handle);
+        foreach (Tensor t in (Tensor[])[x.to(ScalarType.Float64), x.to_type(ScalarType.Float64), x.type(ScalarType.Float64),
+            x.to(zeros(1, ScalarType.Float64)), x.type_as(zeros(1, ScalarType.Float64)), x.type(y => y.@double()),
+            x.to(ScalarType.Float64, CPU)]) Assert.Equal(ScalarType.Float64, t.dtype);
+        foreach (Tensor t in (Tensor[])[x.to(CPU), x.to("cpu"), x.to(DeviceType.CPU), x.cpu()]) Assert.Equal(x.Handle == t.Handle,
+            x.shape.Length == 1 && t.device_type == DeviceType.CPU && x.Handle == t.Handle);
         x.to(ScalarType.BFloat16).sum().backward();
         Values(x.grad!, [2], [1, 1]);
         Assert.False(x.to(CPU, copy: true).data<float>().Equals(null));
@@ -146,7 +151,8 @@ public sealed class DataTests
         set_num_threads(threads);
         Assert.True(get_num_interop_threads() >= 1);
         // libtorch takes this number once, before its first parallel work.
-        if (Record.Exception(() => set_num_interop_threads(get_num_interop_threads())) is { } late) Assert.IsType<System.Runtime.InteropServices.ExternalException>(late);
+        if (Record.Exception(() =>
+            set_num_interop_threads(get_num_interop_threads())) is { } late) Assert.IsType<System.Runtime.InteropServices.ExternalException>(late);
         using (use_deterministic_algorithms())
         {
             Assert.True(are_deterministic_algorithms_enabled());

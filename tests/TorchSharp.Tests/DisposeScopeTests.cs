@@ -104,7 +104,8 @@ public sealed class DisposeScopeTests
         {
             Tensor early = ones(1), late = ones(1);
             early.Dispose();
-            Assert.Equal((1, 2, 1, 2), (tensors.CreatedOutsideScopeCount, tensors.CreatedInScopeCount, tensors.DisposedInScopeCount, tensors.ThreadTotalLiveCount));
+            Assert.Equal((1, 2, 1, 2), (tensors.CreatedOutsideScopeCount, tensors.CreatedInScopeCount, tensors.DisposedInScopeCount,
+                tensors.ThreadTotalLiveCount));
             Assert.False(late.IsInvalid);
         }
         outside.Dispose();

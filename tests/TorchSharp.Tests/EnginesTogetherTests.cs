@@ -21,7 +21,8 @@ public sealed class EnginesTogetherTests
     {
         NativeEnvironment.Prepare();
         string[] folders = Directory.Exists(Golden.PathOf("genai"))
-            ? [.. Directory.EnumerateFiles(Golden.PathOf("genai"), "genai_config.json", SearchOption.AllDirectories).Select(file => Path.GetDirectoryName(file)!).Where(folder => File.Exists(Path.Combine(folder, "model.onnx.data")))]
+            ? [.. Directory.EnumerateFiles(Golden.PathOf("genai"), "genai_config.json", SearchOption.AllDirectories).Select(file =>
+                Path.GetDirectoryName(file)!).Where(folder => File.Exists(Path.Combine(folder, "model.onnx.data")))]
             : [];
         int cases = 0;
         foreach (string folder in folders)
@@ -82,7 +83,8 @@ public sealed class EnginesTogetherTests
 
     private static NamedOnnxValue InputOf(string name, int[] emptyPast, List<long> sequence)
     {
-        if (name.StartsWith("past", StringComparison.Ordinal)) return NamedOnnxValue.CreateFromTensor(name, new DenseTensor<float>(emptyPast));
+        if (name.StartsWith("past", StringComparison.Ordinal)) return NamedOnnxValue.CreateFromTensor(name,
+            new DenseTensor<float>(emptyPast));
         long[] values = name == "input_ids" ? [.. sequence] : [.. sequence.Select(_ => 1L)];
         return NamedOnnxValue.CreateFromTensor(name, new DenseTensor<long>(values, [1, values.Length]));
     }

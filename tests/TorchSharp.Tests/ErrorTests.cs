@@ -24,7 +24,8 @@ public sealed class ErrorTests
             y.backward();
             y.backward();
         });
-        Refused("Only Tensors of floating point and complex dtype can require gradients", () => ones(1, ScalarType.Int64, requires_grad: true));
+        Refused("Only Tensors of floating point and complex dtype can require gradients", () =>
+            ones(1, ScalarType.Int64, requires_grad: true));
         Assert.Equal(2, ones(2).sum().item<float>());
     }
 
@@ -47,5 +48,6 @@ public sealed class ErrorTests
         Refused($"shape '[{i + 1}]' is invalid for input of size 100", () => ones(100).view(i + 1));
     });
 
-    private static void Refused(string message, Action action) => Assert.Contains(message, Assert.Throws<ExternalException>(action).Message, StringComparison.Ordinal);
+    private static void Refused(string message, Action action) => Assert.Contains(message,
+        Assert.Throws<ExternalException>(action).Message, StringComparison.Ordinal);
 }

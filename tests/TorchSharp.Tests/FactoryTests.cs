@@ -7,16 +7,22 @@ namespace TorchSharp.Tests;
 public sealed class FactoryTests
 {
     private static readonly ScalarType[] AllTypes =
-        [ScalarType.Byte, ScalarType.Int8, ScalarType.Int16, ScalarType.Int32, ScalarType.Int64, ScalarType.Float16, ScalarType.BFloat16, ScalarType.Float32, ScalarType.Float64, ScalarType.Bool];
+        [ScalarType.Byte, ScalarType.Int8, ScalarType.Int16, ScalarType.Int32, ScalarType.Int64, ScalarType.Float16, ScalarType.BFloat16,
+            ScalarType.Float32, ScalarType.Float64, ScalarType.Bool];
 
     [Fact]
     public void Constant_InEveryFormOfShape_IsFilled()
     {
         using DisposeScope scope = NewDisposeScope();
-        foreach (Tensor t in (Tensor[])[zeros(6), zeros(6L), zeros(2, 3), zeros(2L, 3L), zeros([2L, 3]), zeros(stackalloc long[] { 2, 3 }), zeros(1, 2, 3), zeros(1L, 2, 3), zeros(1, 1, 2, 3), zeros(1L, 1, 2, 3)]) Values(t.flatten(), [6], new double[6]);
-        foreach (Tensor t in (Tensor[])[ones(2), ones(2L), ones(1, 2), ones(1L, 2), ones([2L]), ones(stackalloc long[] { 2 }), ones(1, 1, 2), ones(1L, 1, 2), ones(1, 1, 1, 2), ones(1L, 1, 1, 2)]) Values(t.flatten(), [2], [1, 1]);
-        foreach (Tensor t in (Tensor[])[full(2, 7.5), full(2L, 7.5), full(1, 2, 7.5), full(1L, 2L, 7.5), full([2L], 7.5), full(stackalloc long[] { 2 }, 7.5), full(1, 1, 2, 7.5), full(1L, 1L, 2L, 7.5), full(1, 1, 1, 2, 7.5), full(1L, 1L, 1L, 2L, 7.5)]) Values(t.flatten(), [2], [7.5, 7.5]);
-        foreach (Tensor t in (Tensor[])[empty(2), empty(2L), empty(1, 2), empty(1L, 2), empty([2L]), empty(stackalloc long[] { 2 }), empty(1, 1, 2), empty(1L, 1, 2), empty(1, 1, 1, 2), empty(1L, 1, 1, 2)]) Values(t.fill_(3).flatten(), [2], [3, 3]);
+        foreach (Tensor t in (Tensor[])[zeros(6), zeros(6L), zeros(2, 3), zeros(2L, 3L), zeros([2L, 3]), zeros(stackalloc long[] { 2, 3 }),
+            zeros(1, 2, 3), zeros(1L, 2, 3), zeros(1, 1, 2, 3), zeros(1L, 1, 2, 3)]) Values(t.flatten(), [6], new double[6]);
+        foreach (Tensor t in (Tensor[])[ones(2), ones(2L), ones(1, 2), ones(1L, 2), ones([2L]), ones(stackalloc long[] { 2 }),
+            ones(1, 1, 2), ones(1L, 1, 2), ones(1, 1, 1, 2), ones(1L, 1, 1, 2)]) Values(t.flatten(), [2], [1, 1]);
+        foreach (Tensor t in (Tensor[])[full(2, 7.5), full(2L, 7.5), full(1, 2, 7.5), full(1L, 2L, 7.5), full([2L], 7.5),
+            full(stackalloc long[] { 2 }, 7.5), full(1, 1, 2, 7.5), full(1L, 1L, 2L, 7.5), full(1, 1, 1, 2, 7.5),
+            full(1L, 1L, 1L, 2L, 7.5)]) Values(t.flatten(), [2], [7.5, 7.5]);
+        foreach (Tensor t in (Tensor[])[empty(2), empty(2L), empty(1, 2), empty(1L, 2), empty([2L]), empty(stackalloc long[] { 2 }),
+            empty(1, 1, 2), empty(1L, 1, 2), empty(1, 1, 1, 2), empty(1L, 1, 1, 2)]) Values(t.fill_(3).flatten(), [2], [3, 3]);
     }
 
     [Fact]
@@ -71,8 +77,10 @@ public sealed class FactoryTests
         Tensor like = arange(6, ScalarType.Float64).reshape(2, 3);
         foreach (Tensor t in (Tensor[])[zeros_like(like), like.zeros_like(), like.new_zeros([2, 3])]) Values(t, [2, 3], new double[6]);
         foreach (Tensor t in (Tensor[])[ones_like(like), like.ones_like()]) Values(t, [2, 3], [1, 1, 1, 1, 1, 1]);
-        foreach (Tensor t in (Tensor[])[full_like(like, 2), like.full_like(2), like.new_full([2, 3], 2)]) Values(t, [2, 3], [2, 2, 2, 2, 2, 2]);
-        foreach (Tensor t in (Tensor[])[empty_like(like), like.empty_like(), like.new_empty([2, 3]), rand_like(like), like.rand_like(), randn_like(like), like.randn_like()])
+        foreach (Tensor t in (Tensor[])[full_like(like, 2), like.full_like(2), like.new_full([2, 3], 2)]) Values(t, [2, 3],
+            [2, 2, 2, 2, 2, 2]);
+        foreach (Tensor t in (Tensor[])[empty_like(like), like.empty_like(), like.new_empty([2, 3]), rand_like(like), like.rand_like(),
+            randn_like(like), like.randn_like()])
         {
             Assert.Equal(ScalarType.Float64, t.dtype);
             Assert.Equal([2, 3], t.shape);
@@ -110,9 +118,12 @@ public sealed class FactoryTests
         using DisposeScope scope = NewDisposeScope();
         (Tensor Tensor, ScalarType Type)[] cases =
         [
-            (tensor(2f), ScalarType.Float32), (tensor(2.0), ScalarType.Float64), (tensor(2), ScalarType.Int32), (tensor(2L), ScalarType.Int64), (tensor((short)2), ScalarType.Int16),
-            (tensor((byte)2), ScalarType.Byte), (tensor((sbyte)2), ScalarType.Int8), (tensor(2.0, ScalarType.BFloat16), ScalarType.BFloat16), (tensor(new BFloat16(2)), ScalarType.BFloat16),
-            (2f, ScalarType.Float32), (2.0, ScalarType.Float64), (2, ScalarType.Int32), (2L, ScalarType.Int64), ((Tensor)(Scalar)2.0, ScalarType.Float64),
+            (tensor(2f), ScalarType.Float32), (tensor(2.0), ScalarType.Float64), (tensor(2), ScalarType.Int32),
+                (tensor(2L), ScalarType.Int64), (tensor((short)2), ScalarType.Int16),
+            (tensor((byte)2), ScalarType.Byte), (tensor((sbyte)2), ScalarType.Int8),
+                (tensor(2.0, ScalarType.BFloat16), ScalarType.BFloat16), (tensor(new BFloat16(2)), ScalarType.BFloat16),
+            (2f, ScalarType.Float32), (2.0, ScalarType.Float64), (2, ScalarType.Int32), (2L, ScalarType.Int64),
+                ((Tensor)(Scalar)2.0, ScalarType.Float64),
         ];
         foreach ((Tensor made, ScalarType type) in cases)
         {

@@ -19,9 +19,12 @@ public sealed class LinearAlgebraTests
     [Fact]
     public void Products_OfMatrices_FollowTheDefinition()
     {
-        Forms(A, [2, 2], Product, a => a.matmul(B()), a => torch.matmul(a, B()), a => a.mm(B()), a => torch.mm(a, B()), a => einsum("ij,jk->ik", a, B()), a => a.tensordot(B(), [1], [0]), a => torch.tensordot(a, B(), [1], [0]), a => nn.functional.linear(a, B().t()));
+        Forms(A, [2, 2], Product, a => a.matmul(B()), a => torch.matmul(a, B()), a => a.mm(B()), a => torch.mm(a, B()), a =>
+            einsum("ij,jk->ik", a, B()), a => a.tensordot(B(), [1], [0]), a => torch.tensordot(a, B(), [1], [0]), a =>
+            nn.functional.linear(a, B().t()));
         Gradient(b => A().matmul(b), B());
-        Forms(() => A().unsqueeze(0), [1, 2, 2], Product, a => a.bmm(B().unsqueeze(0)), a => torch.bmm(a, B().unsqueeze(0)), a => a.matmul(B()));
+        Forms(() => A().unsqueeze(0), [1, 2, 2], Product, a => a.bmm(B().unsqueeze(0)), a => torch.bmm(a, B().unsqueeze(0)), a =>
+            a.matmul(B()));
         Forms(A, [2, 2], [6, 4, 11, 5], a => nn.functional.linear(a, B().t(), tensor(new[] { 1.5, 2.0 })));
     }
 
@@ -40,11 +43,17 @@ public sealed class LinearAlgebraTests
         double[] expected = [.. Product.Select(x => 2 + (0.5 * x))];
         Tensor C() => ones(2, 2, ScalarType.Float64);
         Tensor Batch(Tensor x) => x.unsqueeze(0);
-        Forms(C, [2, 2], expected, c => c.addmm(A(), B(), 2, 0.5f), c => c.addmm_(A(), B(), 2, 0.5f), c => torch.addmm(c, A(), B(), 2, 0.5f), c => torch.addmm_(c, A(), B(), 2, 0.5f), c => c.addbmm(Batch(A()), Batch(B()), 2, 0.5f), c => c.addbmm_(Batch(A()), Batch(B()), 2, 0.5f), c => torch.addbmm(c, Batch(A()), Batch(B()), 2, 0.5f), c => torch.addbmm_(c, Batch(A()), Batch(B()), 2, 0.5f));
-        Forms(() => Batch(C()), [1, 2, 2], expected, c => c.baddbmm(Batch(A()), Batch(B()), 2, 0.5f), c => torch.baddbmm(c, Batch(A()), Batch(B()), 2, 0.5f));
+        Forms(C, [2, 2], expected, c => c.addmm(A(), B(), 2, 0.5f), c => c.addmm_(A(), B(), 2, 0.5f), c =>
+            torch.addmm(c, A(), B(), 2, 0.5f), c => torch.addmm_(c, A(), B(), 2, 0.5f), c =>
+            c.addbmm(Batch(A()), Batch(B()), 2, 0.5f), c => c.addbmm_(Batch(A()), Batch(B()), 2, 0.5f), c =>
+            torch.addbmm(c, Batch(A()), Batch(B()), 2, 0.5f), c => torch.addbmm_(c, Batch(A()), Batch(B()), 2, 0.5f));
+        Forms(() => Batch(C()), [1, 2, 2], expected, c => c.baddbmm(Batch(A()), Batch(B()), 2, 0.5f), c =>
+            torch.baddbmm(c, Batch(A()), Batch(B()), 2, 0.5f));
         Gradient(a => C().addmm(a, B(), 2, 0.5f), A());
-        Forms(U, [2], [2.5, 6.5], c => c.addmv(A(), V(), 2, 0.5f), c => c.addmv_(A(), V(), 2, 0.5f), c => torch.addmv(c, A(), V(), 2, 0.5f), c => torch.addmv_(c, A(), V(), 2, 0.5f));
-        Forms(C, [2, 2], [4, 0, 7, -1], c => c.addr(U(), V()), c => c.addr_(U(), V()), c => torch.addr(c, U(), V()), c => torch.addr_(c, U(), V()));
+        Forms(U, [2], [2.5, 6.5], c => c.addmv(A(), V(), 2, 0.5f), c => c.addmv_(A(), V(), 2, 0.5f), c =>
+            torch.addmv(c, A(), V(), 2, 0.5f), c => torch.addmv_(c, A(), V(), 2, 0.5f));
+        Forms(C, [2, 2], [4, 0, 7, -1], c => c.addr(U(), V()), c => c.addr_(U(), V()), c => torch.addr(c, U(), V()), c =>
+            torch.addr_(c, U(), V()));
     }
 
     [Fact]

@@ -10,7 +10,8 @@ public sealed class ModuleTests
     public void Registration_OfFields_NamesThemByPath()
     {
         using var net = new Net();
-        Assert.Equal("scale first.weight first.bias rest.0.weight rest.0.bias rest.1.weight", string.Join(' ', net.named_parameters().Select(p => p.name)));
+        Assert.Equal("scale first.weight first.bias rest.0.weight rest.0.bias rest.1.weight",
+            string.Join(' ', net.named_parameters().Select(p => p.name)));
         Assert.Equal(6, net.parameters().Count());
         Assert.Equal("mean", string.Join(' ', net.named_buffers().Select(b => b.name)));
         Assert.Single(net.buffers());
@@ -97,7 +98,8 @@ public sealed class ModuleTests
         using DisposeScope scope = NewDisposeScope();
         using Modules.Linear linear = nn.Linear(nn.Parameter(eye(2)), nn.Parameter(zeros(2)));
         int calls = 0;
-        var removers = new[] { linear.register_forward_pre_hook((_, x) => x * 2), linear.register_forward_hook((_, _, y) => y + 1), linear.register_forward_hook(_ => calls++), linear.register_forward_pre_hook(_ => calls++) };
+        var removers = new[] { linear.register_forward_pre_hook((_, x) => x * 2), linear.register_forward_hook((_, _, y) => y + 1),
+            linear.register_forward_hook(_ => calls++), linear.register_forward_pre_hook(_ => calls++) };
         Values(linear.call(ones(1, 2)), [1, 2], [3, 3]);
         Assert.Equal(2, calls);
         foreach (var remover in removers) remover.remove();

@@ -59,23 +59,29 @@ public sealed class OptimizerGoldenTests
         bool isDouble = one.GetProperty("dtype").GetString() == "float64";
         ScalarType type = isDouble ? ScalarType.Float64 : ScalarType.Float32;
         double tolerance = isDouble ? Float64Tolerance : Float32Tolerance;
-        List<(string Name, Modules.Parameter Value)> parameters = [.. root.GetProperty("initial").EnumerateObject().Select(p => (p.Name, new Modules.Parameter(Read(p.Value, type))))];
+        List<(string Name, Modules.Parameter Value)> parameters = [.. root.GetProperty("initial").EnumerateObject().Select(p =>
+            (p.Name, new Modules.Parameter(Read(p.Value, type))))];
         JsonElement betas = one.GetProperty("betas");
-        using Modules.AdamW optimizer = optim.AdamW(parameters.Select(p => p.Value), one.GetProperty("lr").GetDouble(), betas[0].GetDouble(), betas[1].GetDouble(),
+        using Modules.AdamW optimizer = optim.AdamW(parameters.Select(p => p.Value), one.GetProperty("lr").GetDouble(),
+            betas[0].GetDouble(), betas[1].GetDouble(),
             one.GetProperty("eps").GetDouble(), one.GetProperty("weight_decay").GetDouble(), one.GetProperty("amsgrad").GetBoolean());
-        JsonElement gradients = root.GetProperty("gradients"), states = one.GetProperty("params_after_step"), norms = one.GetProperty("total_norm_before_clipping");
+        JsonElement gradients = root.GetProperty("gradients"), states = one.GetProperty("params_after_step"),
+            norms = one.GetProperty("total_norm_before_clipping");
         for (int step = 1; step <= gradients.GetArrayLength(); step++)
         {
             foreach ((string key, Modules.Parameter value) in parameters)
                 value.grad = gradients[step - 1].TryGetProperty(key, out JsonElement gradient) ? Read(gradient, type) : null;
             if (one.GetProperty("clip_max_norm") is { ValueKind: JsonValueKind.Number } limit)
             {
-                double expected = norms[step - 1].GetDouble(), found = nn.utils.clip_grad_norm_(parameters.Select(p => p.Value), limit.GetDouble());
-                Assert.True(Verify.Close(expected, found, isDouble ? Float64Tolerance : NormTolerance), $"{name}, step {step}: norm {found:R}, expected {expected:R}");
+                double expected = norms[step - 1].GetDouble(), found = nn.utils.clip_grad_norm_(parameters.Select(p => p.Value),
+                    limit.GetDouble());
+                Assert.True(Verify.Close(expected, found, isDouble ? Float64Tolerance : NormTolerance),
+                    $"{name}, step {step}: norm {found:R}, expected {expected:R}");
             }
             optimizer.step();
             if (!states.TryGetProperty(step.ToString(), out JsonElement after)) continue;
-            foreach ((string key, Modules.Parameter value) in parameters) Same(after.GetProperty(key), value, tolerance, $"{name}, step {step}, {key}");
+            foreach ((string key, Modules.Parameter value) in parameters) Same(after.GetProperty(key), value, tolerance,
+                $"{name}, step {step}, {key}");
         }
         string last = $"state_after_step_{gradients.GetArrayLength()}";
         foreach (((string key, _), Modules.OptimizerState state) in parameters.Zip(optimizer.state_dict().State))
@@ -93,7 +99,8 @@ public sealed class OptimizerGoldenTests
     {
         using DisposeScope scope = NewDisposeScope();
         string name = one.GetProperty("name").GetString()!;
-        Modules.Parameter[] parameters = [.. one.GetProperty("before").EnumerateArray().Select(g => new Modules.Parameter(zeros_like(Read(g, ScalarType.Float32))) { grad = Read(g, ScalarType.Float32) })];
+        Modules.Parameter[] parameters = [.. one.GetProperty("before").EnumerateArray().Select(g =>
+            new Modules.Parameter(zeros_like(Read(g, ScalarType.Float32))) { grad = Read(g, ScalarType.Float32) })];
         double norm = nn.utils.clip_grad_norm_(parameters, one.GetProperty("max_norm").GetDouble());
         if (one.GetProperty("raises").ValueKind != JsonValueKind.Null)
         {
@@ -102,14 +109,16 @@ public sealed class OptimizerGoldenTests
         }
         Assert.True(Verify.Close(Number(one.GetProperty("total_norm")), norm, NormTolerance), $"{name}: norm {norm:R}");
         int next = 0;
-        foreach (JsonElement after in one.GetProperty("after").EnumerateArray()) Same(after, parameters[next++].grad!, Float32Tolerance, name);
+        foreach (JsonElement after in one.GetProperty("after").EnumerateArray()) Same(after, parameters[next++].grad!, Float32Tolerance,
+            name);
     }
 
     private static void Same(JsonElement expected, Tensor found, double tolerance, string what)
     {
         double[] numbers = [.. Flat(expected)], values = Verify.Doubles(found);
         Assert.Equal(numbers.Length, values.Length);
-        for (int i = 0; i < numbers.Length; i++) Assert.True(Verify.Close(numbers[i], values[i], tolerance), $"{what}[{i}]: expected {numbers[i]:R}, found {values[i]:R}");
+        for (int i = 0; i < numbers.Length; i++) Assert.True(Verify.Close(numbers[i], values[i], tolerance),
+            $"{what}[{i}]: expected {numbers[i]:R}, found {values[i]:R}");
     }
 
     private static Tensor Read(JsonElement array, ScalarType type)
@@ -124,5 +133,6 @@ public sealed class OptimizerGoldenTests
         element.ValueKind == JsonValueKind.Array ? element.EnumerateArray().SelectMany(Flat) : [Number(element)];
 
     /// <summary>JSON has no NaN and infinities: they are written as strings.</summary>
-    private static double Number(JsonElement element) => element.ValueKind == JsonValueKind.String ? double.Parse(element.GetString()!) : element.GetDouble();
+    private static double Number(JsonElement element) =>
+        element.ValueKind == JsonValueKind.String ? double.Parse(element.GetString()!) : element.GetDouble();
 }

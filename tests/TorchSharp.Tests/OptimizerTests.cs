@@ -12,18 +12,22 @@ public sealed class OptimizerTests
     public static TheoryData<string> Names => [.. Cases.Select(one => one.Name)];
 
     /// <summary>Name, optimizer, and one step of the same in C# on (parameter, gradient, state, step).</summary>
-    private static readonly (string Name, Func<Modules.Parameter, optim.Optimizer> Make, Func<double, double, double[], int, double> Step)[] Cases =
+    private static readonly (string Name, Func<Modules.Parameter, optim.Optimizer> Make,
+        Func<double, double, double[], int, double> Step)[] Cases =
     [
         ("AdamW", p => optim.AdamW([p], 0.1, weight_decay: 0.01), (p, g, s, k) => Adam(p * (1 - 0.001), g, s, k, amsgrad: false)),
         ("AdamW amsgrad", p => optim.AdamW([p], 0.1, amsgrad: true), (p, g, s, k) => Adam(p, g, s, k, amsgrad: true)),
         ("AdamW maximize", p => optim.AdamW([("p", p)], 0.1, maximize: true), (p, g, s, k) => Adam(p, -g, s, k, amsgrad: false)),
-        ("AdamW group", p => optim.AdamW([new Modules.AdamW.ParamGroup([p], 0.1, weight_decay: 0.01)]), (p, g, s, k) => Adam(p * (1 - 0.001), g, s, k, amsgrad: false)),
+        ("AdamW group", p => optim.AdamW([new Modules.AdamW.ParamGroup([p], 0.1, weight_decay: 0.01)]), (p, g, s, k) =>
+            Adam(p * (1 - 0.001), g, s, k, amsgrad: false)),
         ("Adam", p => optim.Adam([p], 0.1, weight_decay: 0.01), (p, g, s, k) => Adam(p, g + (0.01 * p), s, k, amsgrad: false)),
         ("Adam amsgrad", p => optim.Adam([("p", p)], 0.1, amsgrad: true), (p, g, s, k) => Adam(p, g, s, k, amsgrad: true)),
         ("Adam group", p => optim.Adam([new Modules.Adam.ParamGroup([p], 0.1)]), (p, g, s, k) => Adam(p, g, s, k, amsgrad: false)),
         ("SGD", p => optim.SGD([p], 0.1, weight_decay: 0.01), (p, g, _, _) => p - (0.1 * (g + (0.01 * p)))),
-        ("SGD momentum", p => optim.SGD([("p", p)], 0.1, momentum: 0.9, dampening: 0.2), (p, g, s, k) => p - (0.1 * (s[0] = k == 1 ? g : (0.9 * s[0]) + (0.8 * g)))),
-        ("SGD nesterov", p => optim.SGD([p], 0.1, momentum: 0.9, nesterov: true), (p, g, s, k) => p - (0.1 * (g + (0.9 * (s[0] = k == 1 ? g : (0.9 * s[0]) + g))))),
+        ("SGD momentum", p => optim.SGD([("p", p)], 0.1, momentum: 0.9, dampening: 0.2), (p, g, s, k) =>
+            p - (0.1 * (s[0] = k == 1 ? g : (0.9 * s[0]) + (0.8 * g)))),
+        ("SGD nesterov", p => optim.SGD([p], 0.1, momentum: 0.9, nesterov: true), (p, g, s, k) =>
+            p - (0.1 * (g + (0.9 * (s[0] = k == 1 ? g : (0.9 * s[0]) + g))))),
         ("SGD group", p => optim.SGD([new Modules.SGD.ParamGroup([p], 0.1)], 0.5), (p, g, _, _) => p - (0.1 * g)),
         ("SGD maximize", p => optim.SGD([p], 0.1, maximize: true), (p, g, _, _) => p + (0.1 * g)),
     ];

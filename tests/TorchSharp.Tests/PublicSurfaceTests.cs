@@ -11,12 +11,14 @@ public sealed partial class PublicSurfaceTests
     /// <summary>Called by the runtime, or for derived classes and called by members that the tests do call.</summary>
     private static readonly HashSet<string> NotCalledByName = new(StringComparer.Ordinal)
     {
-        "Finalize", "GetHashCode", "GetEnumerator", "ClearModules", "ConditionallyRegisterBuffer", "ConditionallyRegisterParameter", "GetDefaultDeviceAndType",
+        "Finalize", "GetHashCode", "GetEnumerator", "ClearModules", "ConditionallyRegisterBuffer", "ConditionallyRegisterParameter",
+            "GetDefaultDeviceAndType",
         "ReplaceBuffer", "ReplaceParameter", "_to", "_toEpilog", "_step", "Initialize", "LoadStateDict", "apply_internal",
     };
 
     /// <summary>Methods whose effect only shows on a machine with CUDA.</summary>
-    private static readonly HashSet<string> OnCudaOnly = new(StringComparer.Ordinal) { "synchronize", "manual_seed_all", "is_cudnn_available", "pin_memory", "allow_tf32" };
+    private static readonly HashSet<string> OnCudaOnly = new(StringComparer.Ordinal) { "synchronize", "manual_seed_all",
+        "is_cudnn_available", "pin_memory", "allow_tf32" };
 
     /// <summary>Milliseconds; the patterns take well under one.</summary>
     private const int MatchTimeout = 10_000;
@@ -29,7 +31,8 @@ public sealed partial class PublicSurfaceTests
     public void OurAssembly_OffersNothingThatTorchSharpLacks()
     {
         if (!IsOurs) return;
-        HashSet<string> accepted = [.. File.ReadLines(Path.Combine(Golden.RepositoryRoot(), "tests", "TorchSharp.Tests", "torchsharp-0.107-api.txt"))];
+        HashSet<string> accepted = [.. File.ReadLines(Path.Combine(Golden.RepositoryRoot(), "tests", "TorchSharp.Tests",
+            "torchsharp-0.107-api.txt"))];
         IReadOnlyCollection<string> offered = PublicSurface.Of(typeof(Tensor).Assembly);
         Assert.True(offered.Count > 1000, $"only {offered.Count} members found");
         Assert.Equal(string.Empty, string.Join('\n', offered.Except(accepted, StringComparer.Ordinal)));
@@ -39,7 +42,8 @@ public sealed partial class PublicSurfaceTests
     public void PublicMethods_AreAllCalledByTheseTests()
     {
         if (!IsOurs) return;
-        string tests = string.Concat(Directory.EnumerateFiles(Path.Combine(Golden.RepositoryRoot(), "tests", "TorchSharp.Tests"), "*.cs").Select(File.ReadAllText));
+        string tests = string.Concat(Directory.EnumerateFiles(Path.Combine(Golden.RepositoryRoot(), "tests", "TorchSharp.Tests"),
+            "*.cs").Select(File.ReadAllText));
         HashSet<string> called = [.. CallPattern().Matches(tests).Select(match => match.Groups["name"].Value)];
         HashSet<string> offered = [.. PublicSurface.Of(typeof(Tensor).Assembly).Select(NameOfMethod).OfType<string>()];
         Assert.True(offered.Count > 300, $"only {offered.Count} methods found");
@@ -54,9 +58,13 @@ public sealed partial class PublicSurfaceTests
     public void FunctionsOfTorch_AreAllCalledAsFunctions()
     {
         if (!IsOurs) return;
-        string tests = string.Concat(Directory.EnumerateFiles(Path.Combine(Golden.RepositoryRoot(), "tests", "TorchSharp.Tests"), "*.cs").Select(File.ReadAllText));
+        string tests = string.Concat(Directory.EnumerateFiles(Path.Combine(Golden.RepositoryRoot(), "tests", "TorchSharp.Tests"),
+            "*.cs").Select(File.ReadAllText));
         HashSet<string> called = [.. FunctionPattern().Matches(tests).Select(match => match.Groups["name"].Value)];
-        string[] missing = [.. PublicSurface.Of(typeof(Tensor).Assembly).Where(line => line.StartsWith("TorchSharp.torch : static", StringComparison.Ordinal)).Select(NameOfMethod).OfType<string>().Distinct(StringComparer.Ordinal).Where(name => !called.Contains(name))];
+        string[] missing = [.. PublicSurface.Of(typeof(Tensor).Assembly).Where(line =>
+            line.StartsWith("TorchSharp.torch : static",
+            StringComparison.Ordinal)).Select(NameOfMethod).OfType<string>().Distinct(StringComparer.Ordinal).Where(name =>
+            !called.Contains(name))];
         Assert.Equal(string.Empty, string.Join(' ', missing));
     }
 

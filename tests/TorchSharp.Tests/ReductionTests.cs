@@ -14,11 +14,14 @@ public sealed class ReductionTests
     public void Sum_InAllItsForms_Adds()
     {
         Forms(X, None, [2.1], x => x.sum(), x => torch.sum(x), x => x.sum(0, 1), x => x.sum(new long[] { 0, 1 }));
-        Forms(X, [3], [0.5, 0.7, 0.9], x => x.sum(0L), x => torch.sum(x, 0L), x => x.sum(new long[] { 0 }), x => torch.sum(x, stackalloc long[] { 0 }));
-        Forms(X, [2, 1], [0.6, 1.5], x => x.sum(1, keepdim: true), x => x.sum(stackalloc long[] { 1 }, keepdim: true), x => x.sum(-1, true));
+        Forms(X, [3], [0.5, 0.7, 0.9], x => x.sum(0L), x => torch.sum(x, 0L), x => x.sum(new long[] { 0 }), x =>
+            torch.sum(x, stackalloc long[] { 0 }));
+        Forms(X, [2, 1], [0.6, 1.5], x => x.sum(1, keepdim: true), x => x.sum(stackalloc long[] { 1 }, keepdim: true), x =>
+            x.sum(-1, true));
         Forms(() => Grid(1, 2, 3), None, [2.1], x => x.sum(0, 1, 2));
         Results(X, None, [6], x => x.mul(4).trunc().sum(ScalarType.Int64));
-        Results(() => tensor(new[] { double.NaN, 2 }), None, [2], x => x.nansum(), x => torch.nansum(x), x => x.nanmean(), x => torch.nanmean(x));
+        Results(() => tensor(new[] { double.NaN, 2 }), None, [2], x => x.nansum(), x => torch.nansum(x), x => x.nanmean(), x =>
+            torch.nanmean(x));
     }
 
     [Fact]
@@ -42,8 +45,10 @@ public sealed class ReductionTests
         // Rows (-0.1, 0, 0.1) about their mean: 0.02 / 2 = 0.01; all: 2 (0.25^2 + 0.15^2 + 0.05^2) / 5 = 0.035.
         Forms(X, None, [0.035], x => x.var(), x => torch.var(x), x => x.var((0L, 1L)), x => torch.var(x, (0L, 1L)));
         Forms(X, None, [Math.Sqrt(0.035)], x => x.std(), x => torch.std(x), x => x.std((0L, 1L)), x => torch.std(x, (0L, 1L)));
-        Forms(X, [2], [0.01, 0.01], x => x.var(1), x => torch.var(x, 1), x => x.var([1L]), x => torch.var(x, [1L]), x => x.var(stackalloc long[] { 1 }));
-        Forms(X, [2, 1], [0.1, 0.1], x => x.std(1, keepdim: true), x => torch.std(x, 1, keepdim: true), x => x.std([1L], keepdim: true), x => torch.std(x, [1L], keepdim: true), x => x.std(stackalloc long[] { 1 }, keepdim: true));
+        Forms(X, [2], [0.01, 0.01], x => x.var(1), x => torch.var(x, 1), x => x.var([1L]), x => torch.var(x, [1L]), x =>
+            x.var(stackalloc long[] { 1 }));
+        Forms(X, [2, 1], [0.1, 0.1], x => x.std(1, keepdim: true), x => torch.std(x, 1, keepdim: true), x =>
+            x.std([1L], keepdim: true), x => torch.std(x, [1L], keepdim: true), x => x.std(stackalloc long[] { 1 }, keepdim: true));
         Forms(X, [2], [0.02 / 3, 0.02 / 3], x => x.var(1, unbiased: false));
         Forms(() => Grid(1, 2, 3), None, [0.035], x => x.var((0L, 1L, 2L)), x => torch.var(x, (0L, 1L, 2L)));
         Forms(() => Grid(1, 2, 3), None, [Math.Sqrt(0.035)], x => x.std((0L, 1L, 2L)), x => torch.std(x, (0L, 1L, 2L)));
@@ -66,11 +71,14 @@ public sealed class ReductionTests
     {
         Forms(X, None, [0.6], x => x.max(), x => torch.max(x));
         Forms(X, None, [0.1], x => x.min(), x => torch.min(x));
-        Forms(X, [3], [0.4, 0.5, 0.6], x => x.max(0).values, x => torch.max(x, 0).values, x => x.amax(0), x => torch.amax(x, [0]), x => x.amax([0], false), x => x.amax(stackalloc long[] { 0 }, false), x => torch.amax(x, stackalloc long[] { 0 }));
-        Forms(X, [2, 1], [0.1, 0.4], x => x.min(1, true).values, x => torch.min(x, 1, true).values, x => x.amin([1], true), x => torch.amin(x, [1], true), x => x.amin(stackalloc long[] { 1 }, true), x => torch.amin(x, stackalloc long[] { 1 }, true));
+        Forms(X, [3], [0.4, 0.5, 0.6], x => x.max(0).values, x => torch.max(x, 0).values, x => x.amax(0), x => torch.amax(x, [0]), x =>
+            x.amax([0], false), x => x.amax(stackalloc long[] { 0 }, false), x => torch.amax(x, stackalloc long[] { 0 }));
+        Forms(X, [2, 1], [0.1, 0.4], x => x.min(1, true).values, x => torch.min(x, 1, true).values, x => x.amin([1], true), x =>
+            torch.amin(x, [1], true), x => x.amin(stackalloc long[] { 1 }, true), x => torch.amin(x, stackalloc long[] { 1 }, true));
         Forms(X, [2], [0.1, 0.4], x => x.amin(1));
         Results(X, [3], [1, 1, 1], x => x.max(0).indexes, x => torch.max(x, 0).indexes, x => x.argmax(0), x => torch.argmax(x, 0));
-        Results(X, [2, 1], [0, 0], x => x.min(1, true).indexes, x => torch.min(x, 1, true).indexes, x => x.argmin(1, true), x => torch.argmin(x, 1, true));
+        Results(X, [2, 1], [0, 0], x => x.min(1, true).indexes, x => torch.min(x, 1, true).indexes, x => x.argmin(1, true), x =>
+            torch.argmin(x, 1, true));
         Results(X, None, [5], x => x.argmax(), x => torch.argmax(x));
         Results(X, None, [0], x => x.argmin(), x => torch.argmin(x));
         Results(X, None, [0.1], x => x.aminmax().min, x => torch.aminmax(x).min);
@@ -115,7 +123,8 @@ public sealed class ReductionTests
         double[] soft = [e[0] / one, e[1] / one, e[2] / one, e[3] / two, e[4] / two, e[5] / two];
         Forms(X, [2], [Math.Log(one), Math.Log(two)], x => x.logsumexp(1), x => torch.logsumexp(x, 1));
         Forms(X, [2, 1], [Math.Log(one), Math.Log(two)], x => x.logsumexp(-1, true));
-        Forms(X, [2, 3], soft, x => x.softmax(1), x => torch.softmax(x, 1), x => nn.functional.softmax(x, -1), x => x.softmax(1, ScalarType.Float64));
+        Forms(X, [2, 3], soft, x => x.softmax(1), x => torch.softmax(x, 1), x => nn.functional.softmax(x, -1), x =>
+            x.softmax(1, ScalarType.Float64));
         Forms(X, [2, 3], Array.ConvertAll(soft, Math.Log), x => x.log_softmax(1), x => nn.functional.log_softmax(x, 1));
         Forms(() => X().neg(), [2, 3], soft, x => nn.functional.softmin(x, 1));
     }

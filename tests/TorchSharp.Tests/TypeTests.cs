@@ -15,7 +15,8 @@ public sealed class TypeTests
         Assert.All(real, scalar => Assert.Equal((ScalarType.Float64, 3f, 3), (scalar.Type, scalar.ToSingle(), scalar.ToInt32())));
         Assert.Equal(ScalarType.Bool, true.ToScalar().Type);
         using Scalar three = 3;
-        Assert.Equal(((byte)3, (sbyte)3, (short)3, (Half)3, true), (three.ToByte(), three.ToSByte(), three.ToInt16(), three.ToHalf(), three.ToBoolean()));
+        Assert.Equal(((byte)3, (sbyte)3, (short)3, (Half)3, true), (three.ToByte(), three.ToSByte(), three.ToInt16(), three.ToHalf(),
+            three.ToBoolean()));
         Assert.Equal(new BFloat16(3), three.ToBFloat16());
     }
 
@@ -32,10 +33,12 @@ public sealed class TypeTests
         Assert.Equal(("a", 1), dictionary[1]);
         Assert.Equal(2, dictionary.IndexOf(("c", 3)));
         Assert.True(dictionary.TryGetValue("d", out int four) && four == 4 && !dictionary.TryGetValue("e", out _));
-        Assert.True(dictionary.Contains(("a", 1)) && !dictionary.Contains(("a", 2)) && dictionary.Contains(new KeyValuePair<string, int>("a", 1)));
+        Assert.True(dictionary.Contains(("a", 1)) && !dictionary.Contains(("a", 2)) && dictionary.Contains(new KeyValuePair<string,
+            int>("a", 1)));
         dictionary[1] = ("x", 7);
         dictionary.Insert(0, ("first", 0));
-        Assert.True(dictionary.Remove(("c", 3)) && dictionary.Remove("d") && !dictionary.Remove("d") && !dictionary.Remove(new KeyValuePair<string, int>("x", 8)));
+        Assert.True(dictionary.Remove(("c",
+            3)) && dictionary.Remove("d") && !dictionary.Remove("d") && !dictionary.Remove(new KeyValuePair<string, int>("x", 8)));
         dictionary.RemoveAt(0);
         var pairs = new (string, int)[2];
         dictionary.CopyTo(pairs, 0);
@@ -66,7 +69,8 @@ public sealed class TypeTests
     [Fact]
     public void ComponentName_OfAField_IsItsAttributes()
     {
-        System.Reflection.FieldInfo field = typeof(Named).GetField("_inner", System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Instance)!;
+        System.Reflection.FieldInfo field = typeof(Named).GetField("_inner",
+            System.Reflection.BindingFlags.NonPublic | System.Reflection.BindingFlags.Instance)!;
         Assert.Equal("outer", field.ComponentName());
         Assert.Equal(24, new long[] { 2, 3, 4 }.TotalSize());
     }

@@ -73,7 +73,8 @@ internal static class Verify
     public static double[] Doubles(Tensor source) => source.detach().to(ScalarType.Float64).contiguous().data<double>().ToArray();
 
     /// <summary>0.1, 0.2, ... in a shape: no two elements alike, none 0.</summary>
-    public static Tensor Grid(params long[] shape) => arange(1, shape.Aggregate(1L, (a, b) => a * b) + 1, ScalarType.Float64).reshape(shape).mul(0.1);
+    public static Tensor Grid(params long[] shape) => arange(1, shape.Aggregate(1L, (a, b) => a * b) + 1,
+        ScalarType.Float64).reshape(shape).mul(0.1);
 
     /// <summary>The elements of <see cref="Grid"/>.</summary>
     public static double[] Tenths(params int[] numbers) => Array.ConvertAll(numbers, number => number * 0.1);

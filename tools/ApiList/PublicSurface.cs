@@ -22,7 +22,8 @@ public static class PublicSurface
         foreach (Type type in LoadableTypes(assembly).Where(type => type.IsVisible))
         {
             string owner = Signature.FullName(type);
-            if (within.Length > 0 && !Array.Exists(within, name => owner == name || owner.StartsWith(name + ".", StringComparison.Ordinal))) continue;
+            if (within.Length > 0 && !Array.Exists(within, name => owner == name || owner.StartsWith(name + ".",
+                StringComparison.Ordinal))) continue;
             lines.UnionWith(MembersOf(type).Select(member => $"{owner} : {member}"));
         }
         return lines;
@@ -41,7 +42,8 @@ public static class PublicSurface
             if ((field.IsPublic || field.IsFamily || field.IsFamilyOrAssembly) && !field.IsSpecialName) yield return Signature.OfField(field);
     }
 
-    private static bool IsOffered(MethodBase? method) => method is not null && (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly);
+    private static bool IsOffered(MethodBase? method) =>
+        method is not null && (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly);
 
     /// <summary>The types whose own references are at hand.</summary>
     private static IEnumerable<Type> LoadableTypes(Assembly assembly)

@@ -44,7 +44,8 @@ internal static class Signature
         return $"{StaticOf((property.GetMethod ?? property.SetMethod)!)}{NameOf(property.PropertyType)} {property.Name}{indexer} {{{accessors}}}";
     }
 
-    internal static string OfField(FieldInfo field) => $"{(field.IsStatic ? "static " : string.Empty)}field {NameOf(field.FieldType)} {field.Name}";
+    internal static string OfField(FieldInfo field) =>
+        $"{(field.IsStatic ? "static " : string.Empty)}field {NameOf(field.FieldType)} {field.Name}";
 
     internal static string FullName(Type type)
     {

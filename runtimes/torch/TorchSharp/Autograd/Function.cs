@@ -23,7 +23,9 @@ public static partial class torch
 
             internal List<Tensor> NonDifferentiable { get; private set; } = [];
 
-            /// <summary>Tensors that backward needs: inputs and outputs of forward and anything between. References are taken at once.</summary>
+            /// <summary>
+            /// Tensors that backward needs: inputs and outputs of forward and anything between. References are taken at once.
+            /// </summary>
             public void save_for_backward(List<Tensor> tensors) => _node.Save(tensors);
 
             /// <summary>The saved tensors, new handles; an error where one was changed in place since.</summary>
@@ -91,10 +93,13 @@ public static partial class torch
 
             internal sealed override List<Tensor> ForwardOf(AutogradContext context, object[] arguments) => [forward(context, arguments)];
 
-            internal sealed override List<Tensor> BackwardOf(AutogradContext context, List<Tensor> gradients) => backward(context, gradients[0]);
+            internal sealed override List<Tensor> BackwardOf(AutogradContext context, List<Tensor> gradients) =>
+                backward(context, gradients[0]);
         }
 
-        /// <summary>An operation of several outputs. backward returns one gradient per argument of apply, null where it is no tensor.</summary>
+        /// <summary>
+        /// An operation of several outputs. backward returns one gradient per argument of apply, null where it is no tensor.
+        /// </summary>
         public abstract class MultiTensorFunction<T> : Function<T>
             where T : MultiTensorFunction<T>, new()
         {
@@ -106,7 +111,8 @@ public static partial class torch
 
             internal sealed override List<Tensor> ForwardOf(AutogradContext context, object[] arguments) => forward(context, arguments);
 
-            internal sealed override List<Tensor> BackwardOf(AutogradContext context, List<Tensor> gradients) => backward(context, gradients);
+            internal sealed override List<Tensor> BackwardOf(AutogradContext context, List<Tensor> gradients) =>
+                backward(context, gradients);
         }
     }
 }

@@ -40,7 +40,8 @@ internal sealed unsafe class NodeContext
     {
         nint[] handles = Handles(inputs);
         fixed (nint* pointer = handles)
-            NativeMethods.Check(NativeMethods.sapo_node_create(pointer, handles.Length, GCHandle.ToIntPtr(GCHandle.Alloc(this)), &Apply, &Release, out _holder));
+            NativeMethods.Check(NativeMethods.sapo_node_create(pointer, handles.Length, GCHandle.ToIntPtr(GCHandle.Alloc(this)), &Apply,
+                &Release, out _holder));
         KeepAlive(inputs);
         _node = NativeMethods.sapo_node_address(_holder);
         return new Building(this);
@@ -126,7 +127,8 @@ internal sealed unsafe class NodeContext
             nint[] fixedHandles = Handles(node.Context.NonDifferentiable), dirtyHandles = Handles(node.Context.Dirty);
             var results = new nint[outputHandles.Length];
             fixed (nint* i = inputHandles, o = outputHandles, f = fixedHandles, d = dirtyHandles, r = results)
-                NativeMethods.Check(NativeMethods.sapo_node_join(node._holder, i, inputHandles.Length, o, outputHandles.Length, f, fixedHandles.Length, d, dirtyHandles.Length, r));
+                NativeMethods.Check(NativeMethods.sapo_node_join(node._holder, i, inputHandles.Length, o, outputHandles.Length, f,
+                    fixedHandles.Length, d, dirtyHandles.Length, r));
             KeepAlive(inputs, outputs, node.Context.NonDifferentiable, node.Context.Dirty);
             return [.. results.Select(handle => new Tensor(handle))];
         }

@@ -50,23 +50,28 @@ public static partial class torch
     public static unsafe partial class autograd
     {
         /// <summary>The gradients of the outputs with respect to the inputs; null for an unused input, where that is allowed.</summary>
-        public static IList<Tensor> grad(IList<Tensor> outputs, IList<Tensor> inputs, IList<Tensor>? grad_outputs = null, bool retain_graph = false, bool create_graph = false, bool allow_unused = false)
+        public static IList<Tensor> grad(IList<Tensor> outputs, IList<Tensor> inputs, IList<Tensor>? grad_outputs = null,
+            bool retain_graph = false, bool create_graph = false, bool allow_unused = false)
         {
             nint[] outputHandles = Handles(outputs), inputHandles = Handles(inputs), gradientHandles = Handles(grad_outputs);
             var results = new nint[inputHandles.Length];
             fixed (nint* o = outputHandles, i = inputHandles, g = gradientHandles, r = results)
-                Check(NativeMethods.sapo_grad(o, outputHandles.Length, i, inputHandles.Length, g, gradientHandles.Length, Flag(retain_graph || create_graph), Flag(create_graph), Flag(allow_unused), r));
+                Check(NativeMethods.sapo_grad(o, outputHandles.Length, i, inputHandles.Length, g, gradientHandles.Length,
+                    Flag(retain_graph || create_graph), Flag(create_graph), Flag(allow_unused), r));
             KeepAlive(outputs, inputs, grad_outputs);
             return Array.ConvertAll(results, handle => handle == 0 ? null! : new Tensor(handle));
         }
 
-        public static void backward(IList<Tensor> tensors, IList<Tensor>? grad_tensors = null, bool? retain_graph = null, bool create_graph = false, IList<Tensor>? inputs = null) =>
+        public static void backward(IList<Tensor> tensors, IList<Tensor>? grad_tensors = null, bool? retain_graph = null,
+            bool create_graph = false, IList<Tensor>? inputs = null) =>
             Backward(tensors, grad_tensors, retain_graph ?? create_graph, create_graph, inputs);
 
-        public static void backward(Tensor tensor, IList<Tensor>? grad_tensors = null, bool? retain_graph = null, bool create_graph = false, IList<Tensor>? inputs = null) =>
+        public static void backward(Tensor tensor, IList<Tensor>? grad_tensors = null, bool? retain_graph = null,
+            bool create_graph = false, IList<Tensor>? inputs = null) =>
             Backward([tensor], grad_tensors, retain_graph ?? create_graph, create_graph, inputs);
 
-        public static void backward(Tensor tensor, Tensor grad_tensor, bool? retain_graph = null, bool create_graph = false, IList<Tensor>? inputs = null) =>
+        public static void backward(Tensor tensor, Tensor grad_tensor, bool? retain_graph = null, bool create_graph = false,
+            IList<Tensor>? inputs = null) =>
             Backward([tensor], [grad_tensor], retain_graph ?? create_graph, create_graph, inputs);
 
         /// <summary>Until it is disposed: errors in backward name the forward operation, and NaN in a gradient is an error.</summary>
@@ -74,11 +79,13 @@ public static partial class torch
 
         public static AnomalyMode set_detect_anomaly(bool mode, bool check_nan = true) => new(mode, check_nan);
 
-        internal static void Backward(IList<Tensor> tensors, IList<Tensor>? gradients, bool retainGraph, bool createGraph, IList<Tensor>? inputs)
+        internal static void Backward(IList<Tensor> tensors, IList<Tensor>? gradients, bool retainGraph, bool createGraph,
+            IList<Tensor>? inputs)
         {
             nint[] tensorHandles = Handles(tensors), gradientHandles = Handles(gradients), inputHandles = Handles(inputs);
             fixed (nint* t = tensorHandles, g = gradientHandles, i = inputHandles)
-                Check(NativeMethods.sapo_backward(t, tensorHandles.Length, g, gradientHandles.Length, Flag(retainGraph), Flag(createGraph), i, inputHandles.Length));
+                Check(NativeMethods.sapo_backward(t, tensorHandles.Length, g, gradientHandles.Length, Flag(retainGraph), Flag(createGraph),
+                    i, inputHandles.Length));
             KeepAlive(tensors, gradients, inputs);
         }
 
@@ -101,7 +108,8 @@ public static partial class torch
             if (message is null) return;
             Exception? cause = NodeContext.TakeFailure();
             string text = Marshal.PtrToStringUTF8((nint)message)!;
-            throw cause is null ? new ExternalException(text) : new ExternalException(text, cause);
+            bool isCause = cause is not null && text.Contains(cause.Message, StringComparison.Ordinal);
+            throw isCause ? new ExternalException(text, cause) : new ExternalException(text);
         }
 
         private static int Flag(bool value) => value ? 1 : 0;

@@ -100,7 +100,8 @@ internal static unsafe partial class NativeMethods
     internal static partial int sapo_operator_exists(string name, string overload);
 
     [LibraryImport(Library)]
-    internal static partial byte* sapo_operator_call(nint op, NativeValue* values, int length, NativeValue* results, int capacity, int* count);
+    internal static partial byte* sapo_operator_call(nint op, NativeValue* values, int length, NativeValue* results, int capacity,
+        int* count);
 
     [LibraryImport(Library)]
     internal static partial void sapo_take_results(NativeValue* results);
@@ -121,7 +122,8 @@ internal static unsafe partial class NativeMethods
     internal static partial byte* sapo_tensor_data(nint tensor, out nint data);
 
     [LibraryImport(Library)]
-    internal static partial byte* sapo_tensor_over(nint data, long* sizes, int dimensions, int scalarType, nint context, delegate* unmanaged[Cdecl]<nint, void> release, out nint result);
+    internal static partial byte* sapo_tensor_over(nint data, long* sizes, int dimensions, int scalarType, nint context,
+        delegate* unmanaged[Cdecl]<nint, void> release, out nint result);
 
     [LibraryImport(Library)]
     internal static partial byte* sapo_tensor_set_requires_grad(nint tensor, int requiresGrad);
@@ -145,10 +147,12 @@ internal static unsafe partial class NativeMethods
     internal static partial byte* sapo_tensor_index_put(nint tensor, IndexPart* parts, int count, nint value);
 
     [LibraryImport(Library)]
-    internal static partial byte* sapo_backward(nint* tensors, int count, nint* gradients, int gradientCount, int retainGraph, int createGraph, nint* inputs, int inputCount);
+    internal static partial byte* sapo_backward(nint* tensors, int count, nint* gradients, int gradientCount, int retainGraph,
+        int createGraph, nint* inputs, int inputCount);
 
     [LibraryImport(Library)]
-    internal static partial byte* sapo_grad(nint* outputs, int count, nint* inputs, int inputCount, nint* gradients, int gradientCount, int retainGraph, int createGraph, int allowUnused, nint* results);
+    internal static partial byte* sapo_grad(nint* outputs, int count, nint* inputs, int inputCount, nint* gradients, int gradientCount,
+        int retainGraph, int createGraph, int allowUnused, nint* results);
 
     [LibraryImport(Library), SuppressGCTransition]
     internal static partial int sapo_grad_enabled();
@@ -175,7 +179,9 @@ internal static unsafe partial class NativeMethods
     internal static partial void sapo_set_anomaly(int enabled, int checkNaN);
 
     [LibraryImport(Library)]
-    internal static partial byte* sapo_node_create(nint* inputs, int count, nint context, delegate* unmanaged[Cdecl]<nint, nint*, int, nint*, int, byte*> apply, delegate* unmanaged[Cdecl]<nint, void> release, out nint holder);
+    internal static partial byte* sapo_node_create(nint* inputs, int count, nint context,
+        delegate* unmanaged[Cdecl]<nint, nint*, int, nint*, int, byte*> apply, delegate* unmanaged[Cdecl]<nint, void> release,
+        out nint holder);
 
     [LibraryImport(Library)]
     internal static partial void sapo_node_release(nint holder);
@@ -187,7 +193,8 @@ internal static unsafe partial class NativeMethods
     internal static partial byte* sapo_node_save(nint holder, nint* tensors, int count);
 
     [LibraryImport(Library)]
-    internal static partial byte* sapo_node_join(nint holder, nint* inputs, int inputCount, nint* outputs, int count, nint* fixedOutputs, int fixedCount, nint* dirty, int dirtyCount, nint* results);
+    internal static partial byte* sapo_node_join(nint holder, nint* inputs, int inputCount, nint* outputs, int count, nint* fixedOutputs,
+        int fixedCount, nint* dirty, int dirtyCount, nint* results);
 
     [LibraryImport(Library)]
     internal static partial int sapo_node_saved_count(nint node);

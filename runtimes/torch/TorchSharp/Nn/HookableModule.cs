@@ -71,7 +71,8 @@ public static partial class torch
         }
 
         /// <summary>A module of one argument. A hook may return another argument or result; null leaves it.</summary>
-        public abstract class Module<T, TResult> : HookableModule<Func<Module<T, TResult>, T, T>, Func<Module<T, TResult>, T, TResult, TResult>>, IModule<T, TResult>
+        public abstract class Module<T, TResult> : HookableModule<Func<Module<T, TResult>, T, T>,
+            Func<Module<T, TResult>, T, TResult, TResult>>, IModule<T, TResult>
         {
             protected Module(string name)
                 : base(name)
@@ -92,7 +93,8 @@ public static partial class torch
         }
 
         /// <summary>A module of two arguments.</summary>
-        public abstract class Module<T1, T2, TResult> : HookableModule<Func<Module<T1, T2, TResult>, T1, T2, (T1, T2)?>, Func<Module<T1, T2, TResult>, T1, T2, TResult, TResult>>, IModule<T1, T2, TResult>
+        public abstract class Module<T1, T2, TResult> : HookableModule<Func<Module<T1, T2, TResult>, T1, T2, (T1, T2)?>,
+            Func<Module<T1, T2, TResult>, T1, T2, TResult, TResult>>, IModule<T1, T2, TResult>
         {
             protected Module(string name)
                 : base(name)
@@ -113,7 +115,8 @@ public static partial class torch
         }
 
         /// <summary>A module of three arguments.</summary>
-        public abstract class Module<T1, T2, T3, TResult> : HookableModule<Func<Module<T1, T2, T3, TResult>, T1, T2, T3, (T1, T2, T3)?>, Func<Module<T1, T2, T3, TResult>, T1, T2, T3, TResult, TResult>>, IModule<T1, T2, T3, TResult>
+        public abstract class Module<T1, T2, T3, TResult> : HookableModule<Func<Module<T1, T2, T3, TResult>, T1, T2, T3, (T1, T2, T3)?>,
+            Func<Module<T1, T2, T3, TResult>, T1, T2, T3, TResult, TResult>>, IModule<T1, T2, T3, TResult>
         {
             protected Module(string name)
                 : base(name)
@@ -125,9 +128,11 @@ public static partial class torch
             public TResult call(T1 input1, T2 input2, T3 input3)
             {
                 Run(module_pre_hooks);
-                foreach (var hook in pre_hooks.Values) (input1, input2, input3) = hook(this, input1, input2, input3) ?? (input1, input2, input3);
+                foreach (var hook in pre_hooks.Values) (input1, input2, input3) = hook(this, input1, input2, input3) ?? (input1, input2,
+                    input3);
                 TResult result = forward(input1, input2, input3);
-                foreach (var hook in post_hooks.Values) result = hook(this, input1, input2, input3, result) is { } changed ? changed : result;
+                foreach (var hook in post_hooks.Values) result = hook(this, input1, input2, input3,
+                    result) is { } changed ? changed : result;
                 Run(module_post_hooks);
                 return result;
             }

@@ -41,7 +41,8 @@ public static partial class torch
                     foreach ((string name, Module inner) in module.named_modules()) yield return ($"{child}.{name}", inner);
             }
 
-            public virtual IEnumerable<Parameter> parameters(bool recurse = true) => named_parameters(recurse).Select(named => named.parameter);
+            public virtual IEnumerable<Parameter> parameters(bool recurse = true) =>
+                named_parameters(recurse).Select(named => named.parameter);
 
             public virtual IEnumerable<Tensor> buffers(bool recurse = true, bool include_nonpersistent = true) =>
                 named_buffers(recurse, include_nonpersistent).Select(named => named.buffer);
@@ -55,23 +56,27 @@ public static partial class torch
             public virtual bool has_buffer(string target) => get_buffer(target) is not null;
 
             public virtual Parameter? get_parameter(string target) =>
-                _internal_params.TryGetValue(target, out Parameter? parameter) ? parameter : Below(target, (module, rest) => module.get_parameter(rest));
+                _internal_params.TryGetValue(target, out Parameter? parameter) ? parameter : Below(target, (module, rest) =>
+                    module.get_parameter(rest));
 
             public virtual Tensor? get_buffer(string target) =>
-                _internal_buffers.TryGetValue(target, out (Tensor Buffer, bool) held) ? held.Buffer : Below(target, (module, rest) => module.get_buffer(rest));
+                _internal_buffers.TryGetValue(target, out (Tensor Buffer, bool) held) ? held.Buffer : Below(target, (module, rest) =>
+                    module.get_buffer(rest));
 
             public virtual Dictionary<string, Tensor> state_dict(Dictionary<string, Tensor>? destination = null, string? prefix = null)
             {
                 destination ??= [];
                 string start = string.IsNullOrEmpty(prefix) ? string.Empty : prefix + ".";
                 foreach ((string name, Parameter parameter) in named_parameters()) destination.TryAdd(start + name, parameter);
-                foreach ((string name, Tensor buffer) in named_buffers(include_nonpersistent: false)) destination.TryAdd(start + name, buffer);
+                foreach ((string name, Tensor buffer) in named_buffers(include_nonpersistent: false)) destination.TryAdd(start + name,
+                    buffer);
                 foreach ((string name, Module module) in _internal_submodules) module.state_dict(destination, start + name);
                 return destination;
             }
 
             /// <summary>Copies values in, by name. Strictly: both sides must have the same names.</summary>
-            public virtual (IList<string> missing_keys, IList<string> unexpected_keyes) load_state_dict(Dictionary<string, Tensor> source, bool strict = true, IList<string>? skip = null)
+            public virtual (IList<string> missing_keys, IList<string> unexpected_keyes) load_state_dict(Dictionary<string, Tensor> source,
+                bool strict = true, IList<string>? skip = null)
             {
                 Dictionary<string, Tensor> destination = state_dict();
                 bool Counts(string key) => skip is null || !skip.Contains(key);
@@ -90,7 +95,8 @@ public static partial class torch
                 where T : class
             {
                 int dot = target.IndexOf('.');
-                return dot > 0 && _internal_submodules.TryGetValue(target[..dot], out Module? child) ? find(child, target[(dot + 1)..]) : null;
+                return dot > 0 && _internal_submodules.TryGetValue(target[..dot], out Module? child) ? find(child,
+                    target[(dot + 1)..]) : null;
             }
         }
     }

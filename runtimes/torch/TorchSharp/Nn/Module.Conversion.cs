@@ -43,7 +43,8 @@ public static partial class torch
 
             protected void _toEpilog(Device device, ScalarType dtype, bool non_blocking) => _toEpilog(dtype, device, non_blocking);
 
-            protected void _toEpilog(DeviceType deviceType, int deviceIndex, bool non_blocking) => _toEpilog(null, new Device(deviceType, deviceIndex), non_blocking);
+            protected void _toEpilog(DeviceType deviceType, int deviceIndex, bool non_blocking) =>
+                _toEpilog(null, new Device(deviceType, deviceIndex), non_blocking);
 
             protected virtual void _toEpilog(ScalarType? dtype, Device? device, bool non_blocking)
             {
@@ -117,7 +118,8 @@ public static partial class torch
                 return true;
             }
 
-            private void SetField(string name, Tensor value) => ComponentFields().FirstOrDefault(field => field.ComponentName() == name)?.SetValue(this, value);
+            private void SetField(string name, Tensor value) => ComponentFields().FirstOrDefault(field =>
+                field.ComponentName() == name)?.SetValue(this, value);
         }
     }
 }

@@ -29,7 +29,8 @@ namespace TorchSharp
 
             protected internal override nn.Module _to(ScalarType dtype, bool non_blocking) => this;
 
-            private InvalidOperationException NothingToHold() => new($"Cannot register anything on '{GetName()}': it is a parameter-less module.");
+            private InvalidOperationException NothingToHold() =>
+                new($"Cannot register anything on '{GetName()}': it is a parameter-less module.");
         }
 
         /// <summary>y = x W^T + b, with W of [outputs, inputs].</summary>
@@ -95,7 +96,8 @@ namespace TorchSharp
             private readonly bool _sparse;
             [Utils.ComponentName(Name = nameof(weight))] private Parameter _weight;
 
-            internal Embedding(Tensor table, bool trained, long? paddingIndex, double? maxNorm, double normType, bool scaleByFrequency, bool sparse)
+            internal Embedding(Tensor table, bool trained, long? paddingIndex, double? maxNorm, double normType, bool scaleByFrequency,
+                bool sparse)
                 : base(nameof(Embedding))
             {
                 _weight = new Parameter(table, trained);
@@ -188,28 +190,35 @@ namespace TorchSharp
     {
         public static partial class nn
         {
-            public static Modules.Linear Linear(long inputSize, long outputSize, bool hasBias = true, Device? device = null, ScalarType? dtype = null) =>
+            public static Modules.Linear Linear(long inputSize, long outputSize, bool hasBias = true, Device? device = null,
+                ScalarType? dtype = null) =>
                 new(inputSize, outputSize, hasBias, device, dtype);
 
             public static Modules.Linear Linear(Modules.Parameter weight, Modules.Parameter? bias = null) => new(weight, bias);
 
-            public static Modules.Embedding Embedding(long num_embeddings, long embedding_dims, long? padding_idx = null, double? max_norm = null, double norm_type = 2, bool scale_grad_by_freq = false, bool sparse = false, Device? device = null, ScalarType? dtype = null)
+            public static Modules.Embedding Embedding(long num_embeddings, long embedding_dims, long? padding_idx = null,
+                double? max_norm = null, double norm_type = 2, bool scale_grad_by_freq = false, bool sparse = false, Device? device = null,
+                ScalarType? dtype = null)
             {
                 Tensor table = randn(num_embeddings, embedding_dims, dtype, device);
                 if (padding_idx is { } row) table[row].zero_();
                 return new Modules.Embedding(table, trained: true, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse);
             }
 
-            public static Modules.Embedding Embedding_from_pretrained(Tensor embeddings, bool freeze = true, long? padding_idx = null, double? max_norm = null, double norm_type = 2, bool scale_grad_by_freq = false, bool sparse = false, Device? device = null, ScalarType? dtype = null)
+            public static Modules.Embedding Embedding_from_pretrained(Tensor embeddings, bool freeze = true, long? padding_idx = null,
+                double? max_norm = null, double norm_type = 2, bool scale_grad_by_freq = false, bool sparse = false, Device? device = null,
+                ScalarType? dtype = null)
             {
                 Tensor table = embeddings.detach().Placed(dtype, device ?? embeddings.device);
                 return new Modules.Embedding(table, trained: !freeze, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse);
             }
 
-            public static Modules.LayerNorm LayerNorm(long normalized_shape, double eps = 1e-5, bool elementwise_affine = true, bool bias = true, Device? device = null, ScalarType? dtype = null) =>
+            public static Modules.LayerNorm LayerNorm(long normalized_shape, double eps = 1e-5, bool elementwise_affine = true,
+                bool bias = true, Device? device = null, ScalarType? dtype = null) =>
                 new([normalized_shape], eps, elementwise_affine, bias, device, dtype);
 
-            public static Modules.LayerNorm LayerNorm(long[] normalized_shape, double eps = 1e-5, bool elementwise_affine = true, bool bias = true, Device? device = null, ScalarType? dtype = null) =>
+            public static Modules.LayerNorm LayerNorm(long[] normalized_shape, double eps = 1e-5, bool elementwise_affine = true,
+                bool bias = true, Device? device = null, ScalarType? dtype = null) =>
                 new(normalized_shape, eps, elementwise_affine, bias, device, dtype);
         }
     }

@@ -4,11 +4,14 @@ namespace TorchSharp
 {
     namespace Modules
     {
-        /// <summary>A tensor that a module learns. It takes over the handle, and the place in the dispose scope, of the tensor that it is made of.</summary>
+        /// <summary>
+        /// A tensor that a module learns. It takes over the handle, and the place in the dispose scope, of the tensor that it is made of.
+        /// </summary>
         public class Parameter : Tensor
         {
             public Parameter(Tensor data, bool requires_grad = true)
-                : base(data.with_requires_grad(requires_grad).GiveUpHandle(out DisposeScope? scope), register: false) => scope?.TakeOver(data, this);
+                : base(data.with_requires_grad(requires_grad).GiveUpHandle(out DisposeScope? scope), register: false) =>
+                    scope?.TakeOver(data, this);
         }
     }
 

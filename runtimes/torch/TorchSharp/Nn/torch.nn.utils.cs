@@ -57,7 +57,8 @@ public static partial class torch
                 }
             }
 
-            private static Tensor[] Gradients(IEnumerable<Parameter> parameters) => parameters.Select(parameter => parameter.grad).OfType<Tensor>().ToArray();
+            private static Tensor[] Gradients(IEnumerable<Parameter> parameters) =>
+                parameters.Select(parameter => parameter.grad).OfType<Tensor>().ToArray();
         }
     }
 }

@@ -7,13 +7,16 @@ namespace TorchSharp
     {
         public static partial class optim
         {
-            public static Adam Adam(IEnumerable<Parameter> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false) =>
+            public static Adam Adam(IEnumerable<Parameter> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999,
+                double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false) =>
                 new(parameters, lr, beta1, beta2, eps, weight_decay, amsgrad, maximize);
 
-            public static Adam Adam(IEnumerable<(string name, Parameter parameter)> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false) =>
+            public static Adam Adam(IEnumerable<(string name, Parameter parameter)> parameters, double lr = 1e-3, double beta1 = 0.9,
+                double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false) =>
                 new(parameters.Select(named => named.parameter), lr, beta1, beta2, eps, weight_decay, amsgrad, maximize);
 
-            public static Adam Adam(IEnumerable<Adam.ParamGroup> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false) =>
+            public static Adam Adam(IEnumerable<Adam.ParamGroup> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999,
+                double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false) =>
                 new(parameters, lr, beta1, beta2, eps, weight_decay, amsgrad, maximize);
         }
     }
@@ -21,20 +24,24 @@ namespace TorchSharp
     namespace Modules
     {
         /// <summary>
-        /// Adam: steps scaled by the moments of the gradient. With gradient g in a parameter's step k: g += decay p; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
+        /// Adam: steps scaled by the moments of the gradient. With gradient g in a parameter's step k: g += decay p; m = b1 m + (1 - b1) g;
+        /// v = b2 v + (1 - b2) g^2;
         /// p -= lr / (1 - b1^k) * m / (sqrt(v) / sqrt(1 - b2^k) + eps). A parameter without a gradient is left as it is.
         /// </summary>
         public class Adam : OptimizerHelper, optim.IBetas
         {
-            public Adam(IEnumerable<Parameter> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false)
+            public Adam(IEnumerable<Parameter> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8,
+                double weight_decay = 0, bool amsgrad = false, bool maximize = false)
                 : this([new ParamGroup { Parameters = parameters }], lr, beta1, beta2, eps, weight_decay, amsgrad, maximize)
             {
             }
 
-            public Adam(IEnumerable<ParamGroup> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false)
+            public Adam(IEnumerable<ParamGroup> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8,
+                double weight_decay = 0, bool amsgrad = false, bool maximize = false)
             {
                 AdamMoments.CheckOptions(lr, beta1, beta2, eps, weight_decay);
-                _defaults = new Options { LearningRate = lr, InitialLearningRate = lr, beta1 = beta1, beta2 = beta2, eps = eps, weight_decay = weight_decay, amsgrad = amsgrad, maximize = maximize };
+                _defaults = new Options { LearningRate = lr, InitialLearningRate = lr, beta1 = beta1, beta2 = beta2, eps = eps,
+                    weight_decay = weight_decay, amsgrad = amsgrad, maximize = maximize };
                 foreach (ParamGroup group in parameters) add_param_group(group);
             }
 
@@ -72,7 +79,8 @@ namespace TorchSharp
                     if (decay != 0) gradient = gradient.add(parameter, alpha: decay);
                     AdamMoments.Update(state.exp_avg, state.exp_avg_sq, gradient, options.beta1!.Value, options.beta2!.Value);
                     if (options.amsgrad!.Value) state.max_exp_avg_sq = AdamMoments.Larger(state.max_exp_avg_sq!, state.exp_avg_sq);
-                    AdamMoments.Apply(parameter, state.exp_avg, state.max_exp_avg_sq ?? state.exp_avg_sq, state.step, lr, options.beta1.Value, options.beta2.Value, options.eps!.Value);
+                    AdamMoments.Apply(parameter, state.exp_avg, state.max_exp_avg_sq ?? state.exp_avg_sq, state.step, lr,
+                        options.beta1.Value, options.beta2.Value, options.eps!.Value);
                 }
             }
 
@@ -136,7 +144,8 @@ namespace TorchSharp
                 {
                     base.LoadStateDict(source);
                     var other = (Options)source;
-                    (beta1, beta2, weight_decay, eps, amsgrad, maximize) = (other.beta1, other.beta2, other.weight_decay, other.eps, other.amsgrad, other.maximize);
+                    (beta1, beta2, weight_decay, eps, amsgrad, maximize) = (other.beta1, other.beta2, other.weight_decay, other.eps,
+                        other.amsgrad, other.maximize);
                 }
 
                 internal void FillFrom(Options defaults)
@@ -163,8 +172,10 @@ namespace TorchSharp
                 {
                 }
 
-                public ParamGroup(IEnumerable<Parameter> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999, double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false)
-                    : base(parameters, new Options { LearningRate = lr, beta1 = beta1, beta2 = beta2, eps = eps, weight_decay = weight_decay, amsgrad = amsgrad, maximize = maximize })
+                public ParamGroup(IEnumerable<Parameter> parameters, double lr = 1e-3, double beta1 = 0.9, double beta2 = 0.999,
+                    double eps = 1e-8, double weight_decay = 0, bool amsgrad = false, bool maximize = false)
+                    : base(parameters, new Options { LearningRate = lr, beta1 = beta1, beta2 = beta2, eps = eps,
+                        weight_decay = weight_decay, amsgrad = amsgrad, maximize = maximize })
                 {
                 }
 

@@ -28,7 +28,8 @@ internal static class AdamMoments
         return larger;
     }
 
-    internal static void Apply(Parameter parameter, Tensor first, Tensor second, long step, double lr, double beta1, double beta2, double eps)
+    internal static void Apply(Parameter parameter, Tensor first, Tensor second, long step, double lr, double beta1, double beta2,
+        double eps)
     {
         Tensor denominator = (second.sqrt() / Math.Sqrt(1 - Math.Pow(beta2, step))).add_(eps);
         parameter.addcdiv_(first, denominator, value: -lr / (1 - Math.Pow(beta1, step)));

@@ -58,7 +58,8 @@ namespace TorchSharp
                 }
 
                 /// <summary>One step; the closure, if given, computes the loss again first.</summary>
-                public virtual Tensor? step(Func<Tensor>? closure = null) => throw new NotSupportedException($"{GetType().Name} has no step.");
+                public virtual Tensor? step(Func<Tensor>? closure = null) =>
+                    throw new NotSupportedException($"{GetType().Name} has no step.");
 
                 public void Dispose()
                 {
@@ -202,7 +203,8 @@ namespace TorchSharp
             {
             }
 
-            private protected static Tensor? Copied(Tensor? source, Device device) => source?.to(device, copy: true).DetachFromDisposeScope();
+            private protected static Tensor? Copied(Tensor? source, Device device) =>
+                source?.to(device, copy: true).DetachFromDisposeScope();
 
             private protected static Tensor? Moved(Tensor? tensor, Device device) => tensor?.to(device).DetachFromDisposeScope();
         }

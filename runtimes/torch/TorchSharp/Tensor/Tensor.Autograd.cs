@@ -51,7 +51,8 @@ public static partial class torch
 
         public void backward() => autograd.Backward([this], null, retainGraph: false, createGraph: false, null);
 
-        public void backward(IList<Tensor>? grad_tensors = null, bool retain_graph = false, bool create_graph = false, IList<Tensor>? inputs = null) =>
+        public void backward(IList<Tensor>? grad_tensors = null, bool retain_graph = false, bool create_graph = false,
+            IList<Tensor>? inputs = null) =>
             autograd.Backward([this], grad_tensors, retain_graph, create_graph, inputs);
 
         public Tensor detach() => Operators.detach.Call(this);

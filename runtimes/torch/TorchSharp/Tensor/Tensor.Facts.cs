@@ -27,7 +27,8 @@ public static partial class torch
             get
             {
                 TensorFacts facts = Facts();
-                return facts.DeviceType == (int)DeviceType.CPU ? new Device(DeviceType.CPU) : new Device((DeviceType)facts.DeviceType, facts.DeviceIndex);
+                return facts.DeviceType == (int)DeviceType.CPU ? new Device(DeviceType.CPU) : new Device((DeviceType)facts.DeviceType,
+                    facts.DeviceIndex);
             }
         }
 

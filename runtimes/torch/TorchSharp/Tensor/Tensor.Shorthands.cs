@@ -18,6 +18,7 @@ public static partial class torch
         private static string? Name(RoundingMode mode) => mode == RoundingMode.None ? null : mode.ToString();
 
         /// <summary>A result in the type asked for, if one was.</summary>
-        private static Tensor AsType(Tensor result, ScalarType? type) => type is { } wanted && wanted != result.dtype ? result.to(wanted, disposeAfter: true) : result;
+        private static Tensor AsType(Tensor result, ScalarType? type) => type is { } wanted && wanted != result.dtype ? result.to(wanted,
+            disposeAfter: true) : result;
     }
 }

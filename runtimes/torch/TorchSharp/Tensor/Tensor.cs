@@ -19,7 +19,9 @@ public static partial class torch
         return expr().MoveToOuterDisposeScope();
     }
 
-    /// <summary>A handle to one of libtorch's tensors. Views and aliases are other handles, to other tensors over the same memory.</summary>
+    /// <summary>
+    /// A handle to one of libtorch's tensors. Views and aliases are other handles, to other tensors over the same memory.
+    /// </summary>
     public partial class Tensor : IDisposable
     {
         private static long s_count;

@@ -19,41 +19,55 @@ public static unsafe partial class torch
         arange(start, stop, 1, dtype, device, requires_grad);
 
     /// <summary>From start, in steps, to below stop: Int64 where all three are whole numbers and no type is given.</summary>
-    public static Tensor arange(Scalar start, Scalar stop, Scalar step, ScalarType? dtype = null, Device? device = null, bool requires_grad = false)
+    public static Tensor arange(Scalar start, Scalar stop, Scalar step, ScalarType? dtype = null, Device? device = null,
+        bool requires_grad = false)
     {
         bool whole = start.Kind != ValueKind.Double && stop.Kind != ValueKind.Double && step.Kind != ValueKind.Double;
         ScalarType type = dtype ?? (whole ? ScalarType.Int64 : get_default_dtype());
         return Operators.arange_start_step.Call(start, stop, step, type, Argument.Default, InitializeDevice(device)).With(requires_grad);
     }
 
-    public static Tensor linspace(double start, double end, long steps, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+    public static Tensor linspace(double start, double end, long steps, ScalarType? dtype = null, Device? device = null,
+        bool requires_grad = false) =>
         Operators.linspace.Call(start, end, steps, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad);
 
-    public static Tensor eye(long rows, long columns = -1, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, string[]? names = null) =>
-        Operators.eye_m.Call(rows, columns == -1 ? rows : columns, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad, names);
+    public static Tensor eye(long rows, long columns = -1, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        string[]? names = null) =>
+        Operators.eye_m.Call(rows, columns == -1 ? rows : columns, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad,
+            names);
 
-    public static Tensor randperm(long n, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, Generator? generator = null) =>
-        Operators.randperm_generator.Call(n, generator, dtype ?? ScalarType.Int64, Argument.Default, InitializeDevice(device)).With(requires_grad);
+    public static Tensor randperm(long n, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        Generator? generator = null) =>
+        Operators.randperm_generator.Call(n, generator, dtype ?? ScalarType.Int64, Argument.Default,
+            InitializeDevice(device)).With(requires_grad);
 
-    public static Tensor randint(long high, long[] size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, Generator? generator = null, string[]? names = null) =>
+    public static Tensor randint(long high, long[] size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        Generator? generator = null, string[]? names = null) =>
         randint(0, high, size, dtype, device, requires_grad, generator, names);
 
-    public static Tensor randint(long low, long high, long[] size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, Generator? generator = null, string[]? names = null) =>
-        Operators.randint_low_generator.Call(low, high, size, generator, dtype ?? ScalarType.Int64, Argument.Default, InitializeDevice(device)).With(requires_grad, names);
+    public static Tensor randint(long low, long high, long[] size, ScalarType? dtype = null, Device? device = null,
+        bool requires_grad = false, Generator? generator = null, string[]? names = null) =>
+        Operators.randint_low_generator.Call(low, high, size, generator, dtype ?? ScalarType.Int64, Argument.Default,
+            InitializeDevice(device)).With(requires_grad, names);
 
-    public static Tensor normal(double mean, double std, ReadOnlySpan<long> size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, Generator? generator = null, string[]? names = null) =>
+    public static Tensor normal(double mean, double std, ReadOnlySpan<long> size, ScalarType? dtype = null, Device? device = null,
+        bool requires_grad = false, Generator? generator = null, string[]? names = null) =>
         Randn(size.ToArray(), dtype, device, requires_grad: false, generator, names).mul_(std).add_(mean).With(requires_grad);
 
-    public static Tensor zeros_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, string[]? names = null) =>
+    public static Tensor zeros_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        string[]? names = null) =>
         Like(Operators.zeros_like, input, dtype, device).With(requires_grad, names);
 
-    public static Tensor ones_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, string[]? names = null) =>
+    public static Tensor ones_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        string[]? names = null) =>
         Like(Operators.ones_like, input, dtype, device).With(requires_grad, names);
 
-    public static Tensor empty_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, string[]? names = null) =>
+    public static Tensor empty_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        string[]? names = null) =>
         Like(Operators.empty_like, input, dtype, device).With(requires_grad, names);
 
-    public static Tensor full_like(Tensor input, Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, string[]? names = null) =>
+    public static Tensor full_like(Tensor input, Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false,
+        string[]? names = null) =>
         Operators.full_like.Call(input, value, dtype, Argument.Default, device ?? Argument.Default).With(requires_grad, names);
 
     public static Tensor rand_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
@@ -65,7 +79,8 @@ public static unsafe partial class torch
     /// <summary>Over the array's own memory, which stays pinned while the tensor lives; another type or device means a copy.</summary>
     public static Tensor from_array(Array rawArray, Device? device = null) => from_array(rawArray, null, device);
 
-    public static Tensor from_array(Array rawArray, ScalarType? dtype, Device? device = null, bool requires_grad = false, string[]? names = null)
+    public static Tensor from_array(Array rawArray, ScalarType? dtype, Device? device = null, bool requires_grad = false,
+        string[]? names = null)
     {
         var shape = new long[rawArray.Rank];
         for (int i = 0; i < shape.Length; i++) shape[i] = rawArray.GetLongLength(i);
@@ -83,7 +98,8 @@ public static unsafe partial class torch
     }
 
     /// <summary>A copy of managed memory, in the type and on the device asked for.</summary>
-    private static Tensor FromSpan<T>(ReadOnlySpan<T> source, ReadOnlySpan<long> shape, ScalarType? dtype, Device? device, bool requiresGrad, string[]? names = null)
+    private static Tensor FromSpan<T>(ReadOnlySpan<T> source, ReadOnlySpan<long> shape, ScalarType? dtype, Device? device,
+        bool requiresGrad, string[]? names = null)
         where T : unmanaged
     {
         long elements = 1;
@@ -114,7 +130,8 @@ public static unsafe partial class torch
         nint data = pin.AddrOfPinnedObject() + (nint)(offset * type.ElementSize());
         fixed (long* sizes = shape)
         {
-            NativeMethods.Check(NativeMethods.sapo_tensor_over(data, sizes, shape.Length, (int)type, GCHandle.ToIntPtr(pin), &Unpin, out nint handle));
+            NativeMethods.Check(NativeMethods.sapo_tensor_over(data, sizes, shape.Length, (int)type, GCHandle.ToIntPtr(pin), &Unpin,
+                out nint handle));
             return new Tensor(handle);
         }
     }
@@ -131,14 +148,17 @@ public static unsafe partial class torch
     private static Tensor Empty(long[] size, ScalarType? dtype, Device? device, bool requires_grad, string[]? names) =>
         Operators.empty_memory_format.Call(size, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad, names);
 
-    /// <summary>Filled with a number: without a type, Bool for a truth value, Int64 for a whole number, the default type otherwise.</summary>
+    /// <summary>
+    /// Filled with a number: without a type, Bool for a truth value, Int64 for a whole number, the default type otherwise.
+    /// </summary>
     private static Tensor Full(long[] size, Scalar value, ScalarType? dtype, Device? device, bool requires_grad, string[]? names) =>
         Operators.full.Call(size, value, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad, names);
 
     private static Tensor Rand(long[] size, ScalarType? dtype, Device? device, bool requires_grad, Generator? generator, string[]? names) =>
         Operators.rand_generator.Call(size, generator, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad, names);
 
-    private static Tensor Randn(long[] size, ScalarType? dtype, Device? device, bool requires_grad, Generator? generator, string[]? names) =>
+    private static Tensor Randn(long[] size, ScalarType? dtype, Device? device, bool requires_grad, Generator? generator,
+        string[]? names) =>
         Operators.randn_generator.Call(size, generator, dtype, Argument.Default, InitializeDevice(device)).With(requires_grad, names);
 
     private static Tensor Like(Operator maker, Tensor input, ScalarType? dtype, Device? device) =>
@@ -146,17 +166,23 @@ public static unsafe partial class torch
 
     public partial class Tensor
     {
-        public Tensor zeros_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) => torch.zeros_like(this, dtype, device, requires_grad);
+        public Tensor zeros_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+            torch.zeros_like(this, dtype, device, requires_grad);
 
-        public Tensor ones_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) => torch.ones_like(this, dtype, device, requires_grad);
+        public Tensor ones_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+            torch.ones_like(this, dtype, device, requires_grad);
 
-        public Tensor empty_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) => torch.empty_like(this, dtype, device, requires_grad);
+        public Tensor empty_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+            torch.empty_like(this, dtype, device, requires_grad);
 
-        public Tensor full_like(Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) => torch.full_like(this, value, dtype, device, requires_grad);
+        public Tensor full_like(Scalar value, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+            torch.full_like(this, value, dtype, device, requires_grad);
 
-        public Tensor rand_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) => torch.rand_like(this, dtype, device, requires_grad);
+        public Tensor rand_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+            torch.rand_like(this, dtype, device, requires_grad);
 
-        public Tensor randn_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) => torch.randn_like(this, dtype, device, requires_grad);
+        public Tensor randn_like(ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
+            torch.randn_like(this, dtype, device, requires_grad);
 
         public Tensor new_zeros(long[] size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false) =>
             Zeros(size, dtype ?? this.dtype, device ?? this.device, requires_grad, null);

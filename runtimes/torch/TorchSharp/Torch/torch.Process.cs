@@ -22,7 +22,8 @@ public static unsafe partial class torch
     public static bool is_deterministic_algorithms_warn_only_enabled() => NativeMethods.sapo_deterministic_warns() != 0;
 
     /// <summary>Until it is disposed: operations without a deterministic implementation are errors, or warn.</summary>
-    public static IDisposable use_deterministic_algorithms(bool mode = true, bool warn_only = false) => new DeterministicMode(mode, warn_only);
+    public static IDisposable use_deterministic_algorithms(bool mode = true, bool warn_only = false) =>
+        new DeterministicMode(mode, warn_only);
 
     public static bool is_tensor(object obj) => obj is Tensor;
 

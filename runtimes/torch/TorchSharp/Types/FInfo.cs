@@ -29,7 +29,8 @@ public static partial class torch
             double eps = Math.ScaleB(1, -fractionBits);
             double max = Math.ScaleB(2 - eps, maxExponent);
             double smallest = Math.ScaleB(1, 1 - maxExponent);
-            return new FInfo { bits = bits, eps = eps, max = max, min = -max, tiny = smallest, smallest_normal = smallest, resolution = resolution };
+            return new FInfo { bits = bits, eps = eps, max = max, min = -max, tiny = smallest, smallest_normal = smallest,
+                resolution = resolution };
         }
     }
 }

@@ -66,7 +66,8 @@ public class OrderedDict<TKey, TValue> : IDictionary<TKey, TValue>, IList<(TKey,
 
     public bool Contains(KeyValuePair<TKey, TValue> item) => Contains((item.Key, item.Value));
 
-    public bool Contains((TKey, TValue) item) => _values.TryGetValue(item.Item1, out TValue? value) && EqualityComparer<TValue>.Default.Equals(value, item.Item2);
+    public bool Contains((TKey, TValue) item) => _values.TryGetValue(item.Item1,
+        out TValue? value) && EqualityComparer<TValue>.Default.Equals(value, item.Item2);
 
     public int IndexOf((TKey, TValue) item) => Contains(item) ? _order.IndexOf(item.Item1) : -1;
 

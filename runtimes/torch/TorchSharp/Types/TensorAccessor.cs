@@ -53,7 +53,8 @@ public sealed unsafe class TensorAccessor<T> : IDisposable, IEnumerable<T>
         T[] flat = ToArray();
         if (_shape.Length < 2) return flat;
         Array result = Array.CreateInstance(typeof(T), _shape);
-        flat.AsSpan().CopyTo(new Span<T>(Unsafe.AsPointer(ref Unsafe.As<byte, T>(ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(result))), flat.Length));
+        flat.AsSpan().CopyTo(new Span<T>(Unsafe.AsPointer(ref Unsafe.As<byte,
+            T>(ref System.Runtime.InteropServices.MemoryMarshal.GetArrayDataReference(result))), flat.Length));
         return result;
     }
 

@@ -4,7 +4,9 @@ namespace TorchSharp;
 
 public static partial class torch
 {
-    /// <summary>One position of an index expression: a number, a slice, a tensor of numbers or of truth values, "..." or a new dimension.</summary>
+    /// <summary>
+    /// One position of an index expression: a number, a slice, a tensor of numbers or of truth values, "..." or a new dimension.
+    /// </summary>
     public struct TensorIndex
     {
         public static readonly TensorIndex Ellipsis = new(Kind.Ellipsis);
