@@ -2,7 +2,6 @@
 // that every release since 0.15 knows are written.
 using System.Text.Json;
 using Sapo.Core.Models;
-using Sapo.Sync.Graphs;
 
 namespace Sapo.Sync;
 
@@ -62,7 +61,7 @@ internal static class GenAiConfig
         json.WriteEndArray();
         json.WriteEndObject();
         json.WriteString("filename", GraphFile);
-        json.WriteNumber("head_size", AttentionBlock.StoredHeadSize(config)); // GenAI allocates the caches from it
+        json.WriteNumber("head_size", config.CacheHeadSize); // GenAI allocates the caches from it
         json.WriteNumber("hidden_size", config.HiddenSize);
         json.WriteNumber("num_attention_heads", config.HeadCount);
         json.WriteNumber("num_hidden_layers", config.LayerCount);

@@ -66,13 +66,20 @@ internal sealed class PolicyFolderWriter : IDisposable
         var (needed, free) = (tensors.Sum(tensor => tensor.Bytes), _disk.FreeBytes(_partial));
         if (free < needed)
             throw new UserErrorException($"{_folder} needs {needed:N0} bytes, the disk has {free:N0} free", null, "Free some space, or keep fewer versions; older versions are untouched");
-        using var stream = _disk.Create(Path.Combine(_partial, PublishedPolicy.WeightsFile));
-        var written = SafetensorsWriter.Write(stream, tensors, dataOf);
-        stream.Flush();
-        if (stream is FileStream onDisk) onDisk.Flush(flushToDisk: true);
-        var file = new PublishedFile(PublishedPolicy.WeightsFile, written.Bytes, written.Sha256);
-        _files.Add(file);
-        return file;
+        try
+        {
+            using var stream = _disk.Create(Path.Combine(_partial, PublishedPolicy.WeightsFile));
+            var written = SafetensorsWriter.Write(stream, tensors, dataOf);
+            stream.Flush();
+            if (stream is FileStream onDisk) onDisk.Flush(flushToDisk: true);
+            var file = new PublishedFile(PublishedPolicy.WeightsFile, written.Bytes, written.Sha256);
+            _files.Add(file);
+            return file;
+        }
+        catch (IOException failure)
+        {
+            throw new IOException($"{failure.Message} ({needed:N0} bytes are needed, {_disk.FreeBytes(_partial):N0} are free)", failure);
+        }
     }
 
     /// <summary>Puts a constant file into the folder: linked from an earlier version that has it, else written.</summary>

@@ -48,7 +48,15 @@ public sealed class PolicyPublisher : IDisposable
         (_maxSequenceLength, _phaseDeadline, _disk) = (maxSequenceLength, phaseDeadline ?? DefaultPhaseDeadline, disk);
         _layout = new SnapshotLayout(ModelConfigReader.Read(modelFolder));
         _lock = TakeLock(_policiesFolder);
-        PolicyFolderWriter.Recover(_policiesFolder);
+        try
+        {
+            PolicyFolderWriter.Recover(_policiesFolder);
+        }
+        catch
+        {
+            _lock.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Publishes one version. A version of the same number that is already there is replaced.</summary>

@@ -43,6 +43,6 @@ internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IRea
     public Value AtPosition(Value hidden, Value position)
     {
         graph.Scope = "head";
-        return graph.Op("GatherND", [hidden, graph.Op("Unsqueeze", [position, graph.Integers(1)])], ("batch_dims", 1));
+        return graph.Op("GatherND", [hidden, graph.Column(position)], ("batch_dims", 1));
     }
 }

@@ -24,7 +24,7 @@ internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
         var blocked = graph.Op("Reshape", [probabilities, graph.Integers(0, blocks, BlockSize)]);
 
         var outer = Cumulate(graph.Op("ReduceSum", [blocked, graph.Integers(2)], ("keepdims", 0)));
-        var share = graph.Op("Unsqueeze", [AsDouble(uniform), graph.Integers(1)]);
+        var share = graph.Column(graph.Cast(uniform, ElementType.Double));
         var target = graph.Op("Mul", [share, outer.Total]);
         var block = IndexAbove(outer, target);
 
@@ -38,7 +38,7 @@ internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
     // Running sums of non-negative floats [B, n], in doubles: up to and with each element, before it, and [B, 1] the last.
     private (Value Through, Value Before, Value Total) Cumulate(Value weights)
     {
-        var wide = AsDouble(weights);
+        var wide = graph.Cast(weights, ElementType.Double);
         var through = graph.Op("CumSum", [wide, graph.Scalar(1L)]);
         var before = graph.Op("CumSum", [wide, graph.Scalar(1L)], ("exclusive", 1));
         var total = graph.Op("Slice", [through, graph.Integers(-1), graph.Integers(long.MaxValue), graph.Integers(1)]);
@@ -48,12 +48,8 @@ internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
     // int64 [B, 1]: the first index whose running sum exceeds the target; where rounding leaves none, the last that adds to it.
     private Value IndexAbove((Value Through, Value Before, Value Total) sums, Value target)
     {
-        var atOrBelow = Count(graph.Op("LessOrEqual", [sums.Through, target]));
-        var lastPositive = Count(graph.Op("Less", [sums.Through, sums.Total]));
-        return graph.Op("Min", [atOrBelow, lastPositive]);
+        var atOrBelow = graph.CountTrue(graph.Op("LessOrEqual", [sums.Through, target]), axis: 1);
+        var lastPositive = graph.CountTrue(graph.Op("Less", [sums.Through, sums.Total]), axis: 1);
+        return graph.Column(graph.Op("Min", [atOrBelow, lastPositive]));
     }
-
-    private Value Count(Value truths) => graph.Op("ReduceSum", [graph.Op("Cast", [truths], ("to", (int)ElementType.Int64)), graph.Integers(1)], ("keepdims", 1));
-
-    private Value AsDouble(Value x) => graph.Op("Cast", [x], ("to", (int)ElementType.Double));
 }

@@ -30,7 +30,7 @@ internal sealed class MixtureBlock(GraphBuilder graph, ModelConfig config, Check
             var weight = graph.Op("Gather", [routing, graph.Scalar((long)expert)], ("axis", 1));
             var rows = graph.Op("Transpose", [graph.Op("NonZero", [weight])]); // int64 [n, 1]; n may be 0
             var result = mlp.Gated(graph.Op("GatherND", [tokens, rows]), $"{prefix}experts.{expert}.", bias: false);
-            var weighted = graph.Op("Mul", [result, graph.Op("Unsqueeze", [graph.Op("GatherND", [weight, rows]), graph.Integers(1)])]);
+            var weighted = graph.Op("Mul", [result, graph.Column(graph.Op("GatherND", [weight, rows]))]);
             sum = graph.Op("ScatterND", [sum, rows, weighted], ("reduction", "add"));
         }
         return graph.Op("Reshape", [sum, graph.Op("Shape", [x])]);

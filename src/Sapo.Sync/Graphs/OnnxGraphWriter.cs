@@ -92,14 +92,14 @@ internal sealed class OnnxGraphWriter
         var valid = graph.Op("ReduceSum", [mask, graph.Integers(1)], ("keepdims", 0));
         var last = graph.Op("Sub", [valid, graph.Scalar(1L)]);
         var total = graph.Op("Squeeze", [graph.Op("Shape", [mask], ("start", 1)), graph.Integers(0)]);
-        return (ids, new CacheLengths(As(graph, last, ElementType.Int32), As(graph, total, ElementType.Int32)));
+        return (ids, new CacheLengths(graph.Cast(last, ElementType.Int32), graph.Cast(total, ElementType.Int32)));
     }
 
     // int64 [B]: where a row's last real token stands among the new ones. A prompt is padded on the right; later calls bring real tokens alone.
     private static Value LastIndex(GraphBuilder graph, Value ids, CacheLengths lengths)
     {
         var width = graph.Op("Squeeze", [graph.Op("Shape", [ids], ("start", 1)), graph.Integers(0)]);
-        return graph.Op("Min", [As(graph, lengths.LastPosition, ElementType.Int64), graph.Op("Sub", [width, graph.Scalar(1L)])]);
+        return graph.Op("Min", [graph.Cast(lengths.LastPosition, ElementType.Int64), graph.Op("Sub", [width, graph.Scalar(1L)])]);
     }
 
     private static DrawInputs DeclareDrawInputs(GraphBuilder graph) => new(
@@ -118,7 +118,7 @@ internal sealed class OnnxGraphWriter
         graph.Scope = "draw";
         Value topK = Column("top_k", ElementType.Int64), topP = Column("top_p", ElementType.Float), minP = Column("min_p", ElementType.Float);
         var cuts = graph.Op("Or", [graph.Op("Greater", [topK, graph.Scalar(0L)]), graph.Op("Or", [graph.Op("Less", [topP, graph.Scalar(1f)]), graph.Op("Greater", [minP, graph.Scalar(0f)])])]);
-        var truncate = graph.Op("Greater", [graph.Op("ReduceSum", [As(graph, cuts, ElementType.Int64)], ("keepdims", 0)), graph.Scalar(0L)]);
+        var truncate = graph.Op("Greater", [graph.Op("ReduceSum", [graph.Cast(cuts, ElementType.Int64)], ("keepdims", 0)), graph.Scalar(0L)]);
         return new DrawInputs(Column("uniform", ElementType.Float), Column("temperature", ElementType.Float), topK, topP, minP, truncate, Column("forced_token", ElementType.Int64));
     }
 
@@ -130,6 +130,4 @@ internal sealed class OnnxGraphWriter
         graph.Output("kept_count", sampled.KeptCount, ElementType.Int64, "batch");
         graph.Output("kept_ids", sampled.KeptIds, ElementType.Int64, "batch", "kept");
     }
-
-    private static Value As(GraphBuilder graph, Value x, ElementType type) => graph.Op("Cast", [x], ("to", (int)type));
 }

@@ -33,7 +33,7 @@ internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInput
         graph.Scope = "sampling";
         var greedy = graph.Op("Equal", [inputs.Temperature, graph.Scalar(0f)]);
         var divisor = graph.Op("Where", [greedy, graph.Scalar(1f), inputs.Temperature]);
-        var scaled = graph.Op("Div", [logits, graph.Op("Unsqueeze", [divisor, graph.Integers(1)])]);
+        var scaled = graph.Op("Div", [logits, graph.Column(divisor)]);
         var logProbs = graph.Op("LogSoftmax", [scaled], ("axis", -1));
         var best = graph.Op("ArgMax", [logits], ("axis", 1), ("keepdims", 0));
 
@@ -73,7 +73,7 @@ internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInput
 
     private static Value At(GraphBuilder within, Value logProbs, Value token)
     {
-        var axis = within.Integers(1);
-        return within.Op("Squeeze", [within.Op("GatherElements", [logProbs, within.Op("Unsqueeze", [token, axis])], ("axis", 1)), axis]);
+        var column = within.Op("GatherElements", [logProbs, within.Column(token)], ("axis", 1));
+        return within.Op("Squeeze", [column, within.Integers(1)]);
     }
 }

@@ -34,7 +34,7 @@ internal sealed class Truncation(GraphBuilder graph, int vocabulary, TruncationI
     /// <param name="logProbs">Float [B, vocabulary]: their log-probs at the temperature.</param>
     public TruncatedDistribution Write(Value scores, Value logProbs)
     {
-        var mass = AsDouble(graph, graph.Op("ReduceSum", [graph.Op("Exp", [logProbs]), graph.Integers(1)], ("keepdims", 1)));
+        var mass = graph.Cast(graph.Op("ReduceSum", [graph.Op("Exp", [logProbs]), graph.Integers(1)], ("keepdims", 1)), ElementType.Double);
         var uncut = Uncut();
         Value[] Sorted(GraphBuilder within, int count) => SortAndCut(within, scores, logProbs, mass, count);
         Value[] cut;
@@ -46,7 +46,7 @@ internal sealed class Truncation(GraphBuilder graph, int vocabulary, TruncationI
         {
             var candidates = Sorted(graph, CandidateCount);
             var settled = graph.Op("Or", [uncut, candidates[3]]);
-            var allSettled = graph.Op("Equal", [Count(graph, graph.Op("Not", [settled]), axis: 0, keepDimensions: 0), graph.Scalar(0L)]);
+            var allSettled = graph.Op("Equal", [graph.CountTrue(graph.Op("Not", [settled]), axis: 0), graph.Scalar(0L)]);
             cut = graph.If(allSettled, [ElementType.Int64, ElementType.Float, ElementType.Int64], _ => candidates[..3], branch => Sorted(branch, vocabulary)[..3]);
         }
         return Apply(logProbs, uncut, ids: cut[0], sorted: cut[1], count: cut[2]);
@@ -70,23 +70,23 @@ internal sealed class Truncation(GraphBuilder graph, int vocabulary, TruncationI
         Value top = new(within.NewName("TopK")), ids = new(within.NewName("TopK"));
         within.Node("TopK", [scores, within.Integers(count)], [top.Name!, ids.Name!], ("axis", 1));
         var sorted = within.Op("GatherElements", [logProbs, ids], ("axis", 1));
-        var probabilities = AsDouble(within, within.Op("Exp", [sorted]));
+        var probabilities = within.Cast(within.Op("Exp", [sorted]), ElementType.Double);
         var cutsByCount = CutsByCount(within);
 
         var byCount = CountByTopK(within, top, count);
-        var survivors = within.Op("Where", [within.Op("Less", [Ranks(within, sorted), Column(within, byCount)]), probabilities, within.Scalar(0d)]);
-        var survivingMass = within.Op("Where", [Column(within, cutsByCount), within.Op("ReduceSum", [survivors, within.Integers(1)], ("keepdims", 1)), mass]);
-        var share = within.Op("Mul", [Column(within, AsDouble(within, inputs.TopP)), survivingMass]);
+        var survivors = within.Op("Where", [within.Op("Less", [Ranks(within, sorted), within.Column(byCount)]), probabilities, within.Scalar(0d)]);
+        var survivingMass = within.Op("Where", [within.Column(cutsByCount), within.Op("ReduceSum", [survivors, within.Integers(1)], ("keepdims", 1)), mass]);
+        var share = within.Op("Mul", [within.Column(within.Cast(inputs.TopP, ElementType.Double)), survivingMass]);
         var limit = within.Op("Max", [share, within.Scalar(SmallestShare)]);
         var before = within.Op("CumSum", [probabilities, within.Scalar(1L)], ("exclusive", 1));
-        var withinShare = within.Op("Or", [within.Op("Less", [before, limit]), Column(within, within.Op("GreaterOrEqual", [inputs.TopP, within.Scalar(1f)]))]);
+        var withinShare = within.Op("Or", [within.Op("Less", [before, limit]), within.Column(within.Op("GreaterOrEqual", [inputs.TopP, within.Scalar(1f)]))]);
 
         var best = within.Op("Slice", [sorted, within.Integers(0), within.Integers(1), within.Integers(1)]);
         var ratio = within.Op("Exp", [within.Op("Sub", [sorted, best])]);
-        var withinRatio = within.Op("GreaterOrEqual", [ratio, Column(within, inputs.MinP)]);
+        var withinRatio = within.Op("GreaterOrEqual", [ratio, within.Column(inputs.MinP)]);
         var possible = within.Op("Greater", [sorted, within.Scalar(float.MinValue)]);
 
-        var byRest = Count(within, within.Op("And", [withinShare, within.Op("And", [withinRatio, possible])]), axis: 1, keepDimensions: 0);
+        var byRest = within.CountTrue(within.Op("And", [withinShare, within.Op("And", [withinRatio, possible])]), axis: 1);
         var kept = within.Op("Min", [byCount, byRest]);
         var size = within.Scalar((long)count);
         var countSettled = within.Op("Or", [within.Op("Not", [cutsByCount]), within.Op("Less", [byCount, size])]);
@@ -97,21 +97,21 @@ internal sealed class Truncation(GraphBuilder graph, int vocabulary, TruncationI
     private Value CountByTopK(GraphBuilder within, Value sortedScores, int count)
     {
         var k = within.Op("Where", [CutsByCount(within), within.Op("Min", [inputs.TopK, within.Scalar((long)count)]), within.Scalar((long)count)]);
-        var last = Column(within, within.Op("Sub", [k, within.Scalar(1L)]));
+        var last = within.Column(within.Op("Sub", [k, within.Scalar(1L)]));
         var lowest = within.Op("GatherElements", [sortedScores, last], ("axis", 1));
-        return Count(within, within.Op("GreaterOrEqual", [sortedScores, lowest]), axis: 1, keepDimensions: 0);
+        return within.CountTrue(within.Op("GreaterOrEqual", [sortedScores, lowest]), axis: 1);
     }
 
     private TruncatedDistribution Apply(Value logProbs, Value uncut, Value ids, Value sorted, Value count)
     {
-        var keptRanks = graph.Op("Less", [Ranks(graph, ids), Column(graph, count)]);
+        var keptRanks = graph.Op("Less", [Ranks(graph, ids), graph.Column(count)]);
         var impossible = graph.Scalar(float.NegativeInfinity);
         var nothing = graph.Op("Expand", [impossible, graph.Op("Shape", [logProbs])]);
         var masked = graph.Op("ScatterElements", [nothing, ids, graph.Op("Where", [keptRanks, sorted, impossible])], ("axis", 1));
         var renormalized = graph.Op("LogSoftmax", [masked], ("axis", -1));
-        var distribution = graph.Op("Where", [Column(graph, uncut), logProbs, renormalized]);
+        var distribution = graph.Op("Where", [graph.Column(uncut), logProbs, renormalized]);
 
-        var listed = graph.Op("And", [keptRanks, graph.Op("Not", [Column(graph, uncut)])]);
+        var listed = graph.Op("And", [keptRanks, graph.Op("Not", [graph.Column(uncut)])]);
         var width = graph.Op("ReduceMax", [graph.Op("Where", [uncut, graph.Scalar(0L), count])], ("axes", (long[])[0]), ("keepdims", 1));
         var keptIds = graph.Op("Slice", [graph.Op("Where", [listed, ids, graph.Scalar(-1L)]), graph.Integers(0), width, graph.Integers(1)]);
         return new TruncatedDistribution(distribution, graph.Op("Where", [uncut, graph.Scalar((long)vocabulary), count]), keptIds);
@@ -123,11 +123,4 @@ internal sealed class Truncation(GraphBuilder graph, int vocabulary, TruncationI
         var width = within.Op("Squeeze", [within.Op("Shape", [matrix], ("start", 1)), within.Integers(0)]);
         return within.Op("Unsqueeze", [within.Op("Range", [within.Scalar(0L), width, within.Scalar(1L)]), within.Integers(0)]);
     }
-
-    private static Value Count(GraphBuilder within, Value truths, int axis, int keepDimensions) =>
-        within.Op("ReduceSum", [within.Op("Cast", [truths], ("to", (int)ElementType.Int64)), within.Integers(axis)], ("keepdims", keepDimensions));
-
-    private static Value Column(GraphBuilder within, Value perRow) => within.Op("Unsqueeze", [perRow, within.Integers(1)]);
-
-    private static Value AsDouble(GraphBuilder within, Value x) => within.Op("Cast", [x], ("to", (int)ElementType.Double));
 }

@@ -90,6 +90,15 @@ internal sealed class GraphBuilder
         return new Value(output);
     }
 
+    /// <summary>Converts the elements of a value.</summary>
+    public Value Cast(Value x, ElementType type) => Op("Cast", [x], ("to", (int)type));
+
+    /// <summary>int64: how many truths lie along an axis, which is dropped.</summary>
+    public Value CountTrue(Value truths, long axis) => Op("ReduceSum", [Cast(truths, ElementType.Int64), Integers(axis)], ("keepdims", 0));
+
+    /// <summary>One number per row as a column: [B] becomes [B, 1].</summary>
+    public Value Column(Value perRow) => Op("Unsqueeze", [perRow, Integers(1)]);
+
     /// <summary>Adds a node with named outputs; an empty name leaves an optional output out.</summary>
     public void Node(string op, ReadOnlySpan<Value> inputs, ReadOnlySpan<string> outputs, params ReadOnlySpan<(string Name, AttributeValue Value)> attributes)
     {

@@ -26,9 +26,10 @@ internal sealed record GoldenModel(string Folder, string Values, PublishedPolicy
         foreach (var model in index.RootElement.GetProperty("models").EnumerateArray())
         {
             var folder = model.GetProperty("folder").GetString()!;
-            if (!Directory.Exists(Golden.PathOf("hf", folder))) continue;
+            var values = Golden.PathOf("hf", model.GetProperty("golden").GetString()!);
+            if (!Directory.Exists(Golden.PathOf("hf", folder)) || !File.Exists(Path.Combine(values, "golden.json"))) continue;
             var policy = PolicyImporter.Import(Golden.PathOf("hf", folder), Path.Combine(scratch, folder));
-            yield return new(folder, Golden.PathOf("hf", model.GetProperty("golden").GetString()!), policy);
+            yield return new(folder, values, policy);
         }
     }
 

@@ -139,6 +139,7 @@ public sealed class PolicyPublisherTests : IDisposable
         var refusal = await Assert.ThrowsAsync<UserErrorException>(() => full.PublishAsync(TestModel.Snapshot(1), CancellationToken.None));
         Assert.Contains("'weights'", refusal.Message, StringComparison.Ordinal);
         Assert.Contains("No space left", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains($"{TestModel.Config.ParameterCount * sizeof(float):N0} bytes are needed", refusal.Message, StringComparison.Ordinal);
         AssertFolders("v000000");
         PublishedPolicy.Open(FolderOf(0)).Verify();
     }
