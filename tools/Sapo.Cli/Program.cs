@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using Sapo.Cli.Commands;
 using Sapo.Core;
 using Sapo.Hybrid;
+using Sapo.Learner.Optimization;
 using Sapo.Rollout;
 
 using var interrupt = new CancellationTokenSource();
@@ -22,6 +23,7 @@ var root = new RootCommand(
     TrainCommand.Create(),
     RolloutCommand.Create(),
     EvalCommand.Create(),
+    DoctorCommand.Create(),
     ObjectivesCommand.Create(),
 };
 
@@ -37,7 +39,7 @@ catch (OperationCanceledException) when (interrupt.IsCancellationRequested)
 {
     return 130;
 }
-catch (Exception failure) when (failure is StalledException or SwapFailedException or TimeoutException)
+catch (Exception failure) when (failure is StalledException or SwapFailedException or RolloutException or TrainingDivergedException or TimeoutException)
 {
     return Fail(1, failure.Message);
 }

@@ -1,0 +1,132 @@
+// The whole stack on a tiny model: ONNX Runtime samples, TorchSharp learns, every version is published and swapped in.
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Sapo.Core;
+using Sapo.Core.Options;
+using Sapo.Hybrid.Runs;
+
+namespace Sapo.Hybrid.Tests.Runs;
+
+public sealed class RunSessionTests
+{
+    private const int Steps = 6, PromptsPerStep = 4, GroupSize = 2;
+
+    [Fact]
+    public async Task RunAsync_SmallRun_LeavesEverythingARunFolderHolds()
+    {
+        using var folder = new TemporaryFolder();
+        var observer = new Recorder();
+        var outcome = await RunSession.RunAsync(Options(steps: 3), folder.Path, fresh: false, observer, TimeProvider.System, default);
+
+        Assert.False(outcome.WasFinished);
+        Assert.Equal(16, outcome.After!.Problems);
+        Assert.Equal(3, outcome.After.Version);
+        Assert.Equal([1, 2, 3], observer.Records.Select(record => record.Step));
+        Assert.All(observer.Records, record => Assert.Equal(0, record.Completions.MaxStaleness));
+        // Engine and learner run the same weights in fp32: the probe's own tolerance holds for every sampled token.
+        Assert.All(observer.Records, record => Assert.InRange(record.Learner.Mismatch?.MaxNats ?? 0, 0, 1e-4));
+        Assert.Equal(3, File.ReadAllLines(folder.At("metrics.jsonl")).Length);
+        Assert.Equal(PromptsPerStep * GroupSize, File.ReadAllLines(folder.At("rollouts", "step-000003.jsonl")).Length);
+        Assert.Single(Directory.GetFiles(folder.At("tensorboard")));
+        Assert.Equal(3, PublishedPolicy.Open(folder.At("final")).Version.Value);
+        Assert.Equal(0, PublishedPolicy.Open(folder.At("coldstart")).Version.Value);
+        var report = await File.ReadAllTextAsync(folder.At("report.html"));
+        Assert.Contains("<svg", report, StringComparison.Ordinal);
+        Assert.DoesNotContain("http", report.Replace("http-equiv", "", StringComparison.Ordinal), StringComparison.Ordinal); // nothing is fetched
+
+        var again = await RunSession.RunAsync(Options(steps: 3), folder.Path, fresh: false, new Recorder(), TimeProvider.System, default);
+        Assert.True(again.WasFinished);
+    }
+
+    [Fact]
+    public async Task RunAsync_InterruptedAndContinued_GivesTheSameNumbersBitForBit()
+    {
+        using var straight = new TemporaryFolder();
+        using var interrupted = new TemporaryFolder();
+        await RunSession.RunAsync(Options(Steps), straight.Path, fresh: false, new Recorder(), TimeProvider.System, default);
+
+        using var stop = new CancellationTokenSource();
+        var first = new Recorder { OnStep = record => { if (record.Step == 3) stop.Cancel(); } };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunSession.RunAsync(Options(Steps), interrupted.Path, fresh: false, first, TimeProvider.System, stop.Token));
+        Assert.False(File.Exists(interrupted.At("report.html")));
+        await File.AppendAllTextAsync(interrupted.At("metrics.jsonl"), "{\"step\":4,\"vers"); // a kill in the middle of a line
+        var second = new Recorder();
+        await RunSession.RunAsync(Options(Steps), interrupted.Path, fresh: false, second, TimeProvider.System, default);
+
+        Assert.Equal([4, 5, 6], second.Records.Select(record => record.Step));
+        Assert.Contains(second.News, line => line.Contains("after step 3 of 6", StringComparison.Ordinal));
+        Assert.Equal(WithoutTimes(straight), WithoutTimes(interrupted));
+        Assert.Equal(await File.ReadAllBytesAsync(straight.At("final", "model.safetensors")), await File.ReadAllBytesAsync(interrupted.At("final", "model.safetensors")));
+        Assert.Equal(await File.ReadAllTextAsync(straight.At("rollouts", "after.jsonl")), await File.ReadAllTextAsync(interrupted.At("rollouts", "after.jsonl")), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public async Task RunAsync_Asynchronous_StaysWithinItsStaleness()
+    {
+        using var folder = new TemporaryFolder();
+        var observer = new Recorder();
+        await RunSession.RunAsync(Options(Steps) with { MaxStaleness = 2 }, folder.Path, fresh: false, observer, TimeProvider.System, default);
+        Assert.Equal(Steps, observer.Records.Count);
+        Assert.All(observer.Records, record => Assert.InRange(record.Completions.MaxStaleness, 0, 2));
+        Assert.Contains(observer.Records, record => record.Completions.MaxStaleness > 0); // the first batch after step 1 was admitted under version 0
+    }
+
+    [Fact]
+    public async Task RunAsync_BrokenModelFolder_IsOneMessage()
+    {
+        using var folder = new TemporaryFolder();
+        folder.File("model/config.json", "{}");
+        folder.File("model/tokenizer.json", "{}");
+        var jsonl = folder.File("p.jsonl", "{\"prompt\": \"1\", \"answer\": \"1\"}\n");
+        var options = Options(1) with
+        {
+            Model = new ModelOptions { Folder = folder.At("model") }, ColdStart = null,
+            Task = new JsonlTaskOptions { Train = jsonl, HeldOut = jsonl, Reward = "exact", Chat = false },
+        };
+        await Assert.ThrowsAsync<UserErrorException>(() => RunSession.RunAsync(options.Validated(), folder.At("run"), fresh: false, new Recorder(), TimeProvider.System, default));
+    }
+
+    private static RunOptions Options(int steps) => RunOptionsReader.Parse(Encoding.UTF8.GetBytes(
+        $$"""
+        {
+          "name": "tiny", "seed": 3, "steps": {{steps}},
+          "model": { "create": { "hiddenSize": 16, "layerCount": 1, "headCount": 2, "keyValueHeadCount": 1, "headSize": 16, "intermediateSize": 32, "maxPositions": 48 } },
+          "task": { "kind": "addition" },
+          "coldStart": { "steps": 20, "batchSize": 8 },
+          "rollout": { "promptsPerStep": {{PromptsPerStep}}, "groupSize": {{GroupSize}}, "maxNewTokens": 12 },
+          "engine": { "slots": 8 },
+          "learner": { "miniBatches": 2, "learningRate": 1e-3 },
+          "evaluation": { "problems": 16 },
+        }
+        """), "tiny.json");
+
+    /// <summary>The metrics of a run, the times left out.</summary>
+    private static string WithoutTimes(TemporaryFolder folder) => string.Join('\n', File.ReadLines(folder.At("metrics.jsonl")).Select(line =>
+    {
+        var record = JsonNode.Parse(line)!.AsObject();
+        Assert.True(record.Remove("time"));
+        return record.ToJsonString(JsonSerializerOptions.Default);
+    }));
+
+    private sealed class Recorder : IRunObserver
+    {
+        public List<StepRecord> Records { get; } = [];
+
+        public List<string> News { get; } = [];
+
+        public Action<StepRecord>? OnStep { get; init; }
+
+        public void Say(string line) => News.Add(line);
+
+        public void ColdStartAdvanced(ColdStartRecord record, int steps) => News.Add($"cold start {record.Step} of {steps}");
+
+        public void Evaluated(string moment, EvaluationResult result) => News.Add(moment);
+
+        public void StepDone(StepRecord record, int steps)
+        {
+            Records.Add(record);
+            OnStep?.Invoke(record);
+        }
+    }
+}
