@@ -3,7 +3,7 @@ namespace Sapo.Core.Models;
 /// <summary>
 /// Cosines and sines of every rotary angle, as Hugging Face transformers computes them: frequency and angle are rounded
 /// to 32 bits (that rounding is part of the models as they were trained), the cosine of that angle is then exact.
-/// The engine's graph and the learner take theirs from here, so that they turn heads by the same bits.
+/// Engines' graphs hold this table; the learner computes the same on its device, by the same roundings.
 /// </summary>
 /// <param name="Cosines">[positions, HeadSize / 2], row-major. Element i turns the pair (i, i + HeadSize / 2) of a head.</param>
 /// <param name="Sines">Likewise.</param>
