@@ -1,9 +1,11 @@
 // The sapo command: parses, calls Sapo.Hybrid, renders. Exit codes: 0 done, 1 a failed run or a bug, 2 something the user
 // can mend (one line, no stack trace), 130 interrupted.
 using System.CommandLine;
+using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
 using Sapo.Cli.Commands;
 using Sapo.Core;
+using Sapo.Core.Options;
 using Sapo.Hybrid;
 using Sapo.Learner.Optimization;
 using Sapo.Rollout;
@@ -27,9 +29,13 @@ var root = new RootCommand(
     ObjectivesCommand.Create(),
 };
 
+ExampleCommand.ShowIn(root);
+
 try
 {
-    return await root.Parse(args).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token);
+    var parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
+    if (parsed.Action is ParseErrorAction) throw CommandLineError(parsed);
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token);
 }
 catch (UserErrorException mistake)
 {
@@ -46,6 +52,17 @@ catch (Exception failure) when (failure is StalledException or SwapFailedExcepti
 catch (Exception bug)
 {
     return Fail(1, $"this should not have happened:\n{bug}");
+}
+
+static UserErrorException CommandLineError(ParseResult parsed)
+{
+    var command = parsed.CommandResult.Command;
+    var isRoot = command is RootCommand;
+    var known = isRoot ? command.Subcommands.Select(sub => sub.Name) : command.Options.Select(option => option.Name);
+    var found = parsed.UnmatchedTokens.Count > 0
+        ? $"there is no {(isRoot ? "command" : "option")} {parsed.UnmatchedTokens[0]}; the nearest is {NearestName.Of(parsed.UnmatchedTokens[0], known)}"
+        : string.Join("; ", parsed.Errors.Select(error => error.Message.TrimEnd('.')));
+    return new UserErrorException(found, null, $"See ./sapo {(isRoot ? "" : command.Name + " ")}--help");
 }
 
 static int Fail(int code, string message)

@@ -1,4 +1,5 @@
 using Sapo.Core;
+using Sapo.Core.Metrics;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Tasks;
@@ -47,7 +48,7 @@ public sealed class Evaluator
             Samples = options.Samples,
             Temperature = options.Temperature,
             PassAt1 = PassAt1(right, options.Samples),
-            PassAtK = right.Count(count => count > 0) / (double)right.Length,
+            PassAtK = PassAtK.Mean([.. right.Select(count => (options.Samples, count))], options.Samples),
             MeanReward = rewards.Average() ?? 0,
             Unscored = rewards.Count(reward => reward is null),
             MeanTokens = sampled.MeanTokens,
@@ -59,20 +60,14 @@ public sealed class Evaluator
 
     /// <summary>
     /// With one sample per problem Wilson's interval; with more, the answers to one problem hang together, so the interval is
-    /// that of the mean over problems (normal, from the standard deviation between problems).
+    /// that of the mean over problems.
     /// </summary>
     internal static ShareWithInterval PassAt1(int[] right, int samples)
     {
-        const double Z = 1.959963984540054; // the normal distribution's 97.5% point
-        var shares = Array.ConvertAll(right, count => count / (double)samples);
-        double n = shares.Length, mean = shares.Average();
-        if (samples > 1)
-        {
-            var half = n > 1 ? Z * Math.Sqrt(shares.Sum(share => (share - mean) * (share - mean)) / (n - 1) / n) : 1;
-            return new ShareWithInterval(mean, Math.Max(0, mean - half), Math.Min(1, mean + half));
-        }
-        var centre = (mean + Z * Z / (2 * n)) / (1 + Z * Z / n);
-        var width = Z / (1 + Z * Z / n) * Math.Sqrt(mean * (1 - mean) / n + Z * Z / (4 * n * n));
-        return new ShareWithInterval(mean, Math.Max(0, centre - width), Math.Min(1, centre + width));
+        var shares = MeanEstimate.Of(Array.ConvertAll(right, count => count / (double)samples));
+        var interval = samples == 1 ? ConfidenceInterval.Wilson(right.Sum(), right.Length)
+            : right.Length == 1 ? new ConfidenceInterval(0, 1) // one problem says nothing of others
+            : shares.StudentInterval();
+        return new ShareWithInterval(shares.Mean, Math.Max(0, interval.Low), Math.Min(1, interval.High));
     }
 }

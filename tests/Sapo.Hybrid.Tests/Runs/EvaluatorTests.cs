@@ -29,13 +29,13 @@ public sealed class EvaluatorTests
     [Fact]
     public void PassAt1_SeveralSamples_CountsProblemsNotCompletions()
     {
-        // Shares 1, 0.5, 0: mean 0.5, standard deviation 0.5, half width 1.959964 * 0.5 / sqrt(3) = 0.565793, cut at 0 and 1.
+        // Shares 1, 0.5, 0: mean 0.5, standard deviation 0.5, Student's half width 4.302653 * 0.5 / sqrt(3) = 1.24, cut at 0 and 1.
         var share = Evaluator.PassAt1([4, 2, 0], samples: 4);
         Assert.Equal(0.5, share.Value, 1e-12);
         Assert.Equal(0, share.Low);
         Assert.Equal(1, share.High);
         var many = Evaluator.PassAt1([.. Enumerable.Repeat(new[] { 4, 2, 0 }, 100).SelectMany(x => x)], samples: 4);
-        Assert.Equal(0.5 - 1.959964 * 0.408931 / Math.Sqrt(300), many.Low, 1e-4); // deviation sqrt(300/299 / 6)
+        Assert.Equal(0.5 - 1.967930 * 0.408931 / Math.Sqrt(300), many.Low, 1e-5); // t(0.975; 299) and the deviation sqrt(300/299 / 6)
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Sapo.Cli.Display;
 using Sapo.Hybrid.Doctor;
 using Spectre.Console;
 
@@ -19,7 +20,7 @@ internal static class DoctorCommand
                 table.AddRow(Sign(finding.Status), new Text(finding.Area), new Text(finding.Found));
                 if (finding.Remedy is { } remedy) table.AddRow(Text.Empty, Text.Empty, new Text(remedy, new Style(Color.Yellow)));
             }
-            AnsiConsole.Write(table);
+            Terminal.Output.Write(table);
             return Diagnosis.ExitCode(findings);
         });
         return command;

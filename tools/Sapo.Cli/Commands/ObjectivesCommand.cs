@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Sapo.Core.Options;
-using Spectre.Console;
 
 namespace Sapo.Cli.Commands;
 
@@ -8,17 +7,27 @@ internal static class ObjectivesCommand
 {
     public static Command Create()
     {
-        var command = new Command("objectives", "List the objectives and advantage estimators that a run file can name.");
+        var command = new Command("objectives", "List the objectives and advantage estimators that a run file can name, with paper and knobs.");
         command.SetAction(_ =>
         {
-            var table = new Table().Border(TableBorder.Simple).AddColumns("objective", "what it is", "paper", "text", "knobs");
             foreach (var entry in ObjectiveCatalog.All)
-                table.AddRow(new Text(entry.Name), new Text(entry.Note.Length > 0 ? $"{entry.Title}. {entry.Note}." : entry.Title), new Text("arXiv " + entry.ArxivId), new Text(entry.Status.ToString()), new Text(string.Join(", ", entry.Knobs)));
-            AnsiConsole.Write(table);
-            AnsiConsole.WriteLine($"Advantage estimators: {string.Join(", ", AdvantageOptions.Known.Select(known => known.Estimator))}");
-            AnsiConsole.WriteLine("complete: the published equations; partial: some constants are ours; reconstruction: rebuilt from an abstract; adaptation: an idea from another domain.");
+            {
+                Console.WriteLine($"{entry.Name,-16}{entry.Title} (arXiv {entry.ArxivId})");
+                if (entry.Status != ObjectiveStatus.Complete || entry.Note.Length > 0)
+                    Console.WriteLine($"{"",-16}{(entry.Status == ObjectiveStatus.Complete ? "" : Meaning(entry.Status) + ". ")}{(entry.Note.Length > 0 ? entry.Note + "." : "")}");
+                if (entry.Knobs.Count > 0) Console.WriteLine($"{"",-16}knobs: {string.Join(", ", entry.Knobs)}");
+            }
+            Console.WriteLine($"\nadvantage estimators: {string.Join(", ", AdvantageOptions.Known.Select(known => known.Estimator))}");
             return 0;
         });
         return command;
     }
+
+    private static string Meaning(ObjectiveStatus status) => status switch
+    {
+        ObjectiveStatus.Partial => "Partial: some constants are ours",
+        ObjectiveStatus.Reconstruction => "Reconstruction from an abstract",
+        ObjectiveStatus.Adaptation => "Adaptation of an idea from another domain",
+        _ => "The published equations",
+    };
 }

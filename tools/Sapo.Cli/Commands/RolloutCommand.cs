@@ -14,14 +14,9 @@ internal static class RolloutCommand
         var chat = new Option<bool>("--chat") { Description = "Put plain prompts into the model's chat template, as a user's message" };
         var logProbs = new Option<bool>("--log-probs") { Description = "Write each token's log-prob too" };
         var keepGoing = new Option<bool>("--keep-going") { Description = "Report bad lines and go on, instead of stopping at the first" };
-        var command = new Command("rollout",
-            """
-            Sample completions for a file of prompts. An interrupted command goes on where it stopped when it is given again.
-
-            Examples:
-              sapo rollout --model runs/out/quickstart/final --prompts prompts.jsonl --samples 8 --out out.jsonl
-              sapo rollout --model SmolLM2-135M-Instruct --prompts questions.jsonl --chat --temperature 0 --out answers.jsonl
-            """)
+        var command = new ExampleCommand("rollout", "Sample completions for a file of prompts. An interrupted command goes on where it stopped when it is given again.",
+            "./sapo rollout --model runs/out/quickstart/final --prompts prompts.jsonl --samples 8 --out out.jsonl",
+            "./sapo rollout --model SmolLM2-135M-Instruct --prompts questions.jsonl --chat --temperature 0 --out answers.jsonl")
         { model, prompts, output, samples, chat, logProbs, keepGoing };
         var sampling = new SamplingArguments();
         sampling.AddTo(command);

@@ -3,7 +3,6 @@ using Sapo.Cli.Display;
 using Sapo.Core;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Runs;
-using Spectre.Console;
 
 namespace Sapo.Cli.Commands;
 
@@ -16,14 +15,9 @@ internal static class TrainCommand
         var seed = new Option<long?>("--seed") { Description = "Instead of the run file's seed", HelpName = "number" };
         var steps = new Option<int?>("--steps") { Description = "Instead of the run file's number of steps", HelpName = "number" };
         var fresh = new Option<bool>("--fresh") { Description = "Remove an earlier run of this folder and begin again" };
-        var command = new Command("train",
-            """
-            Train a model as a run file says. An interrupted run goes on when the same command is given again.
-
-            Examples:
-              sapo train runs/quickstart.json
-              sapo train runs/quickstart.json --seed 2 --out runs/out/seed2
-            """)
+        var command = new ExampleCommand("train", "Train a model as a run file says. An interrupted run goes on when the same command is given again.",
+            "./sapo train runs/quickstart.json",
+            "./sapo train runs/quickstart.json --seed 2 --out runs/out/seed2")
         { file, folder, seed, steps, fresh };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -38,7 +32,7 @@ internal static class TrainCommand
 
     private static async Task<int> RunAsync(RunOptions options, string folder, bool fresh, string arguments, CancellationToken cancel)
     {
-        var console = AnsiConsole.Console;
+        var console = Terminal.Output;
         using var display = RunDisplay.Create(console, options);
         try
         {

@@ -8,7 +8,7 @@ namespace Sapo.Cli.Display;
 internal abstract class RunDisplay : IRunObserver, IDisposable
 {
     public static RunDisplay Create(IAnsiConsole console, RunOptions options) =>
-        console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi && !Console.IsOutputRedirected ? new LiveDisplay(console, options) : new PlainDisplay(console);
+        console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi ? new LiveDisplay(console, options) : new PlainDisplay(console);
 
     public abstract void Say(string line);
 

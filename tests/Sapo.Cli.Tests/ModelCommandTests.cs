@@ -1,0 +1,107 @@
+using System.Text.Json;
+
+namespace Sapo.Cli.Tests;
+
+public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun>
+{
+    [Fact]
+    public void Rollout_PromptsOfEveryKind_WritesOneLinePerCompletionInOrder()
+    {
+        Prompts("p.jsonl", """{"prompt": "12+34="}""", "", """{"question": "47+85=", "answer": "132"}""", """{"token_ids": [1, 4, 5]}""");
+        var (code, output, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "p.jsonl", "--samples", "3", "--max-new-tokens", "8", "--log-probs", "--out", "out.jsonl");
+        Assert.True(code == 0, output + errors);
+        var lines = Lines("out.jsonl");
+        Assert.Equal([(1, 0), (1, 1), (1, 2), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2)], lines.Select(line => (line.GetProperty("line").GetInt32(), line.GetProperty("sample").GetInt32())));
+        Assert.All(lines, line => Assert.Equal(line.GetProperty("token_ids").GetArrayLength(), line.GetProperty("log_probs").GetArrayLength()));
+        Assert.All(lines, line => Assert.InRange(line.GetProperty("token_ids").GetArrayLength(), 1, 8));
+    }
+
+    [Fact]
+    public void Rollout_StartedAgainAfterACut_MakesTheSameFileAsWithoutIt()
+    {
+        Prompts("again.jsonl", """{"prompt": "12+34="}""", """{"prompt": "47+85="}""");
+        string[] command = ["rollout", "--model", run.Model, "--prompts", "again.jsonl", "-n", "4", "--max-new-tokens", "8", "--out", "again-out.jsonl"];
+        Assert.Equal(0, SapoProcess.Run(run.Folder, command).ExitCode);
+        var path = Path.Combine(run.Folder, "again-out.jsonl");
+        var whole = File.ReadAllText(path);
+        File.WriteAllText(path, whole[..(whole.Length / 2)]);
+        var (code, output, errors) = SapoProcess.Run(run.Folder, command);
+        Assert.True(code == 0, output + errors);
+        Assert.Contains("going on from there", errors, StringComparison.Ordinal);
+        Assert.Equal(whole, File.ReadAllText(path), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public void Rollout_BadLine_StopsWithItsNumberOrIsLeftOut()
+    {
+        Prompts("bad.jsonl", """{"prompt": "12+34="}""", "{\"promt\": 1}", """{"prompt": "letters"}""");
+        string[] command = ["rollout", "--model", run.Model, "--prompts", "bad.jsonl", "--max-new-tokens", "4", "--out", "bad-out.jsonl"];
+        var (code, _, errors) = SapoProcess.Run(run.Folder, command);
+        Assert.Equal(2, code);
+        Assert.Contains("bad.jsonl, line 2", errors, StringComparison.Ordinal);
+        (code, var output, errors) = SapoProcess.Run(run.Folder, [.. command, "--keep-going"]);
+        Assert.True(code == 0, output + errors);
+        Assert.Contains("bad.jsonl, line 3", errors, StringComparison.Ordinal); // the tokenizer has no letters
+        Assert.Contains("2 bad lines left out", output, StringComparison.Ordinal);
+        Assert.Single(Lines("bad-out.jsonl"));
+    }
+
+    [Fact]
+    public void Rollout_PlainHuggingFaceFolder_IsImportedOnceAndSaysTheSame()
+    {
+        Prompts("hf.jsonl", """{"prompt": "12+34="}""");
+        var folder = Path.Combine(run.Folder, "plain");
+        Directory.CreateDirectory(folder);
+        foreach (var name in (string[])["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) File.Copy(Path.Combine(run.Model, name), Path.Combine(folder, name));
+        var first = SapoProcess.Run(run.Folder, "rollout", "--model", folder, "--prompts", "hf.jsonl", "-n", "4", "--max-new-tokens", "8", "--out", "hf-a.jsonl");
+        Assert.True(first.ExitCode == 0, first.Output + first.Errors);
+        Assert.Contains("Importing", first.Errors, StringComparison.Ordinal);
+        var second = SapoProcess.Run(run.Folder, "rollout", "--model", folder, "--prompts", "hf.jsonl", "-n", "4", "--max-new-tokens", "8", "--out", "hf-b.jsonl");
+        Assert.DoesNotContain("Importing", second.Errors, StringComparison.Ordinal);
+        SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "hf.jsonl", "-n", "4", "--max-new-tokens", "8", "--out", "hf-c.jsonl");
+        var texts = ((string[])["hf-a.jsonl", "hf-b.jsonl", "hf-c.jsonl"]).Select(file => File.ReadAllText(Path.Combine(run.Folder, file))).ToList();
+        Assert.Single(texts.Distinct(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Eval_AdditionAndFile_CountRightAnswers()
+    {
+        var addition = SapoProcess.Run(run.Folder, "eval", "--model", run.Model, "--task", "addition", "--problems", "20", "--samples", "2", "--max-new-tokens", "16");
+        Assert.True(addition.ExitCode == 0, addition.Output + addition.Errors);
+        Assert.Contains("on 20 problems, 2 completion(s) each", addition.Output, StringComparison.Ordinal);
+        Assert.Contains("pass@2", addition.Output, StringComparison.Ordinal);
+        // What the model answers greedily is right by definition when it is the reference.
+        Prompts("greedy.jsonl", """{"prompt": "12+34="}""");
+        SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "greedy.jsonl", "--temperature", "0", "--max-new-tokens", "32", "--out", "greedy-out.jsonl");
+        var said = Lines("greedy-out.jsonl").Single();
+        Prompts("right.jsonl", JsonSerializer.Serialize(new { prompt = "12+34=", answer = said.GetProperty("text").GetString() }));
+        var file = SapoProcess.Run(run.Folder, "eval", "--model", run.Model, "--prompts", "right.jsonl", "--reward", "exact", "--temperature", "0", "--max-new-tokens", "32", "--out", "judged.jsonl");
+        Assert.True(file.ExitCode == 0, file.Output + file.Errors);
+        var expected = said.GetProperty("finish_reason").GetString() == "Stop" ? "100.0%" : "0.0%";
+        Assert.Contains($"pass@1: {expected}", file.Output, StringComparison.Ordinal);
+        Assert.Single(Lines("judged.jsonl"));
+    }
+
+    [Theory]
+    [InlineData("is a run folder", "rollout", "--model", "runs/out/tiny", "--prompts", "p", "--out", "o")]
+    [InlineData("does not exist", "rollout", "--model", "nowhere", "--prompts", "here.jsonl", "--out", "o")]
+    [InlineData("does not exist", "eval", "--model", "runs/out/tiny/final", "--prompts", "nowhere.jsonl")]
+    [InlineData("neither --task nor --prompts", "eval", "--model", "runs/out/tiny/final")]
+    [InlineData("--task is sums", "eval", "--model", "runs/out/tiny/final", "--task", "sums")]
+    [InlineData("at most 737", "eval", "--model", "runs/out/tiny/final", "--task", "addition", "--problems", "738")]
+    [InlineData("topP is 2", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--top-p", "2", "--out", "o")]
+    [InlineData("--threads", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--threads", "0", "--out", "o")]
+    public void Command_UserMistake_IsOneLineAndExitCode2(string message, params string[] arguments)
+    {
+        Prompts("here.jsonl", """{"prompt": "12+34="}""");
+        if (message == "is a run folder") Prompts("p", """{"prompt": "12+34="}""");
+        var (code, output, errors) = SapoProcess.Run(run.Folder, arguments);
+        Assert.True(code == 2, $"{code}\n{output}\n{errors}");
+        Assert.Contains(message, errors, StringComparison.Ordinal);
+        Assert.Single(errors.TrimEnd().Split('\n'));
+    }
+
+    private void Prompts(string name, params string[] lines) => File.WriteAllLines(Path.Combine(run.Folder, name), lines);
+
+    private List<JsonElement> Lines(string name) => [.. File.ReadLines(Path.Combine(run.Folder, name)).Select(line => JsonDocument.Parse(line).RootElement)];
+}
