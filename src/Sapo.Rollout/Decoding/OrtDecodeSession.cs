@@ -5,7 +5,7 @@
 //                      ├─> InferenceSession.Run ─┤
 //   KeyValueCache ─────┘   (binding)            └─> the same KeyValueCache: past and present share memory
 //
-// Nothing managed is allocated by a step whose binding exists.
+// Nothing managed is allocated by a step whose binding exists, unless it truncates.
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 
@@ -70,7 +70,10 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         foreach (var length in _rows.Lengths.Span.Slice(firstRow, rowCount)) longest = Math.Max(longest, length);
         *_rows.TotalLength.Pointer = longest + 1;
         *_rows.Truncate.Pointer = truncate;
+        // The list of kept ids is as wide as the step's largest kept set, so ONNX Runtime allocates it, anew in every step.
+        if (truncate) binding.BindOutputToDevice(DecodeGraph.KeptIds, OrtMemoryInfo.DefaultInstance);
         _model.Session.RunWithBinding(_runOptions, binding);
+        if (truncate) CopyKeptIds(binding, firstRow, rowCount);
     }
 
     /// <inheritdoc />
@@ -92,8 +95,17 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         BindOutput(binding, DecodeGraph.UntruncatedLogProb, TensorElementType.Float, [count], _rows.UntruncatedLogProbs.Pointer + first, sizeof(float));
         if (!truncate) return binding;
         BindOutput(binding, DecodeGraph.KeptCount, TensorElementType.Int64, [count], _rows.KeptCounts.Pointer + first, sizeof(long));
-        BindOutput(binding, DecodeGraph.KeptIds, TensorElementType.Int64, [count, _rows.KeptWidth], _rows.KeptIds.Pointer + (long)first * _rows.KeptWidth, sizeof(long));
         return binding;
+    }
+
+    // The first KeptWidth ids of each row; a row that keeps more is told by its count.
+    private void CopyKeptIds(OrtIoBinding binding, int firstRow, int rowCount)
+    {
+        using var outputs = binding.GetOutputValues();
+        var kept = outputs[Array.IndexOf(binding.GetOutputNames(), DecodeGraph.KeptIds)].GetTensorDataAsSpan<long>();
+        var (width, copied) = (kept.Length / rowCount, Math.Min(kept.Length / rowCount, _rows.KeptWidth));
+        for (var row = 0; row < rowCount; row++)
+            kept.Slice(row * width, copied).CopyTo(_rows.KeptIds.Span[((firstRow + row) * _rows.KeptWidth)..]);
     }
 
     // Everything but the token ids and the sampled outputs, which a prefill does not fetch.
