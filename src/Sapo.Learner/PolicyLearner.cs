@@ -78,8 +78,19 @@ public sealed class PolicyLearner : IDisposable
 
     /// <summary>Begins supervised training of the same weights with fresh moments; the moments of <see cref="Step"/> are not touched.</summary>
     /// <param name="options">Settings of its optimizer.</param>
+    /// <param name="routerBalance">
+    /// Of a mixture of experts: weight of the load-balance loss over the tokens of each micro-batch, such as the model's own
+    /// <see cref="MixtureConfig.RouterAuxLossCoefficient"/>; 0 leaves it out.
+    /// </param>
     /// <returns>The caller disposes it before the learner.</returns>
-    public SupervisedTraining StartSupervised(AdamWOptions options) => new(_model, _parameters, options, _options.MaxTokensPerMicroBatch, _device);
+    /// <exception cref="UserErrorException">A balance is asked for, but the model has no experts.</exception>
+    public SupervisedTraining StartSupervised(AdamWOptions options, double routerBalance = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(routerBalance);
+        if (routerBalance > 0 && Config.Mixture is null)
+            throw new UserErrorException($"A router balance of {routerBalance} is asked for, but {_modelFolder} is a dense model", "0", "Leave the balance out");
+        return new SupervisedTraining(_model, _parameters, options, routerBalance, _options.MaxTokensPerMicroBatch, _device);
+    }
 
     /// <summary>Begins preference training (DPO) of the same weights with fresh moments, the present weights being its reference.</summary>
     /// <param name="options">Settings of its optimizer.</param>

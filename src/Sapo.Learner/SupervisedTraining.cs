@@ -11,12 +11,13 @@ public sealed class SupervisedTraining : IDisposable
 {
     private readonly DecoderModel _model;
     private readonly ParameterUpdate _update;
+    private readonly double _routerBalance;
     private readonly int _maxTokens;
     private readonly Device _device;
 
-    internal SupervisedTraining(DecoderModel model, FlatParameters parameters, AdamWOptions options, int maxTokens, Device device)
+    internal SupervisedTraining(DecoderModel model, FlatParameters parameters, AdamWOptions options, double routerBalance, int maxTokens, Device device)
     {
-        (_model, _maxTokens, _device) = (model, maxTokens, device);
+        (_model, _routerBalance, _maxTokens, _device) = (model, routerBalance, maxTokens, device);
         _update = new ParameterUpdate(parameters, options);
     }
 
@@ -40,7 +41,7 @@ public sealed class SupervisedTraining : IDisposable
             var values = new HeadResult(new double[packed.Targets.Length], new double[packed.Targets.Length]);
             var slopes = new double[packed.Targets.Length];
             Array.Fill(slopes, -1.0 / trained);
-            _model.Backward(pass, slopes, values: values);
+            _model.Backward(pass, slopes, routerBalance: _routerBalance * packed.Targets.Length / trained, values: values);
             loss -= values.LogProbs.Sum() / trained;
             entropy += values.Entropies.Sum() / trained;
             computed += packed.TokenCount;

@@ -74,7 +74,7 @@ internal sealed class PackedTokens : IDisposable
     /// <summary>N: tokens computed.</summary>
     public int TokenCount => _tokenIds.Count;
 
-    /// <summary>What the same groups cost and what they would cost with every prompt repeated, in score elements per head.</summary>
+    /// <summary>Score elements per head of all blocks, padding included: what attention computes.</summary>
     public long ScoreElements => Blocks.Sum(block => block.ScoreElements);
 
     /// <inheritdoc />

@@ -96,9 +96,6 @@ internal sealed class FlatParameters : IDisposable
         }
     }
 
-    /// <summary>The name of the checkpoint tensor that holds an element of the flat buffers.</summary>
-    public string NameAt(long element) => _slots.Values.First(slot => slot.Offset <= element && element < slot.Offset + slot.Count).Name;
-
     /// <inheritdoc />
     public void Dispose()
     {

@@ -75,12 +75,12 @@ internal sealed class LanguageHead
             var chunk = hidden.narrow(0, first, count);
             var logits = Logits(chunk, batch, first);
             var targets = Targets(batch, first, count);
-            var logSum = logits.logsumexp(1, keepdim: true);
-            if (values is not null) Write(values, first, logits, targets, logSum);
+            var (logSum, probabilities, entropy) = Distribution(logits);
+            if (values is not null) Write(values, first, logits.gather(1, targets).sub_(logSum), entropy);
             var slope = toLogProbs.narrow(0, first, count);
             var gradient = toEntropies is null
-                ? logits.sub_(logSum).exp_().mul_(-slope)
-                : WithEntropy(logits, slope, toEntropies.narrow(0, first, count));
+                ? probabilities.mul_(-slope)
+                : probabilities.mul_(logits.sub_(logSum).add_(entropy).mul_(toEntropies.narrow(0, first, count)).add_(slope).neg_());
             gradient.scatter_add_(1, targets, slope);
             _weight.Gradient.addmm_(gradient.t(), chunk);
             hiddenGradient.narrow(0, first, count).copy_(gradient.mm(_weight.Value));
@@ -95,14 +95,6 @@ internal sealed class LanguageHead
         return hidden.mm(_weight.Value.t()).MoveToOuterDisposeScope();
     }
 
-    private static Tensor WithEntropy(Tensor logits, Tensor slope, Tensor entropySlope)
-    {
-        using var scope = NewDisposeScope();
-        var (logSum, probabilities, entropy) = Distribution(logits);
-        var inner = (logits - logSum).add_(entropy).mul_(entropySlope).add_(slope);
-        return probabilities.mul_(inner).neg_().MoveToOuterDisposeScope();
-    }
-
     /// <summary>log sum exp [n, 1], probabilities [n, vocabulary], entropy [n, 1].</summary>
     private static (Tensor LogSum, Tensor Probabilities, Tensor Entropy) Distribution(Tensor logits)
     {
@@ -113,12 +105,10 @@ internal sealed class LanguageHead
         return (logSum.MoveToOuterDisposeScope(), probabilities.MoveToOuterDisposeScope(), entropy.MoveToOuterDisposeScope());
     }
 
-    private static void Write(HeadResult values, long first, Tensor logits, Tensor targets, Tensor logSum)
+    private static void Write(HeadResult values, long first, Tensor logProbs, Tensor entropies)
     {
-        using var scope = NewDisposeScope();
-        var (_, _, entropy) = Distribution(logits);
-        HostArrays.Double(logits.gather(1, targets).sub_(logSum)).CopyTo(values.LogProbs, first);
-        HostArrays.Double(entropy).CopyTo(values.Entropies, first);
+        HostArrays.Double(logProbs).CopyTo(values.LogProbs, first);
+        HostArrays.Double(entropies).CopyTo(values.Entropies, first);
     }
 
     private Tensor Logits(Tensor hidden, PackedTokens batch, long first)

@@ -20,7 +20,7 @@ public sealed class GoldenSupervisedTests
     [Theory, InlineData(ScalarType.Float32), InlineData(ScalarType.Float64)]
     public void SupervisedSteps_EqualTransformers(ScalarType precision) => ReplayAll("sft", precision, (loaded, root, options) =>
     {
-        var training = new SupervisedTraining(loaded.Model, loaded.Parameters, options, maxTokens: 64, CPU); // several micro-batches
+        var training = new SupervisedTraining(loaded.Model, loaded.Parameters, options, routerBalance: 0, maxTokens: 64, CPU); // several micro-batches
         var (prompts, completions) = (Ids(root, "prompts"), Ids(root, "completions"));
         return (training, (rows, rate) =>
         {

@@ -185,6 +185,31 @@ public sealed class PolicyLearnerTests
     }
 
     [Fact]
+    public void SupervisedSteps_WithRouterBalance_TakeAnotherPath()
+    {
+        var mixture = TinyModel.Qwen3() with { ModelType = "qwen3_moe", Mixture = new MixtureConfig(4, 1, 8, NormalizeTopK: true, [true, true], 0.01) };
+        using var model = new TinyModel(mixture);
+        double LossWith(double balance)
+        {
+            using var learner = new PolicyLearner(model.Folder, Options, SapoObjective(model));
+            using var training = learner.StartSupervised(new AdamWOptions(), balance);
+            SupervisedBatch batch = new([.. Enumerable.Range(0, 6).Select(first => new SupervisedExample([3 + first], [.. Enumerable.Range(first, 8)]))]);
+            SupervisedReport report = training.Step(batch, 1e-2);
+            for (var step = 0; step < 10; step++) report = training.Step(batch, 1e-2);
+            return report.Loss;
+        }
+        Assert.NotEqual(LossWith(0), LossWith(1));
+    }
+
+    [Fact]
+    public void Supervised_RouterBalanceOfADenseModel_IsRefused()
+    {
+        using var model = new TinyModel();
+        using var learner = new PolicyLearner(model.Folder, Options, SapoObjective(model));
+        Assert.Throws<UserErrorException>(() => learner.StartSupervised(new AdamWOptions(), 0.01));
+    }
+
+    [Fact]
     public void Step_GradientNotFinite_SkipsAndStopsAtTheThird()
     {
         using var model = new TinyModel();
