@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Sapo.Core;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Generation;
+using Sapo.Hybrid.Rewards.Mathematics;
 using Sapo.Rollout.Tokenization;
 
 namespace Sapo.Hybrid.Tasks;
@@ -25,7 +26,7 @@ internal static class TrainingTasks
     public static IReward Reward(string name) => name switch
     {
         "exact" => new ExactMatchReward(),
-        "math" => MathReward.Create(),
+        "math" => new MathReward(),
         _ => throw new UnreachableException($"The reward {name} is allowed but has no implementation."),
     };
 }
