@@ -1,8 +1,8 @@
 // Prompts in, groups of completions with their log-probs out. The engine is four parts:
-//   PolicyLoader   published folder -> decode session (ONNX Runtime), probed against the learner's log-probs
+//   IPolicyLoader  published folder -> decode session (ONNX Runtime directly, or through GenAI), probed against the learner
 //   PolicySlot     which version is served, and how another takes its place
 //   SlotScheduler  the thread that decodes: continuous batching over fixed slots
-//   KeyValueCache, RowBuffers   the native memory sessions read and write in place
+//   RowBuffers, KeyValueCache   the native memory sessions read and write in place
 using Sapo.Core.Machine;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
@@ -19,20 +19,20 @@ public sealed class RolloutEngine : IAsyncDisposable
     private const double MemoryShare = 0.9; // of what is available; the rest is for ONNX Runtime's own buffers
 
     private readonly RequestCheck _check;
-    private readonly KeyValueCache _cache;
+    private readonly IPolicyLoader _loader;
     private readonly RowBuffers _rows;
     private readonly SlotScheduler _scheduler;
     private readonly PolicySlot _slot;
     private readonly long _weightBytes;
 
-    private RolloutEngine(RequestCheck check, KeyValueCache cache, RowBuffers rows, SlotScheduler scheduler, PolicySlot slot, long weightBytes) =>
-        (_check, _cache, _rows, _scheduler, _slot, _weightBytes) = (check, cache, rows, scheduler, slot, weightBytes);
+    private RolloutEngine(RequestCheck check, IPolicyLoader loader, RowBuffers rows, SlotScheduler scheduler, PolicySlot slot, long weightBytes) =>
+        (_check, _loader, _rows, _scheduler, _slot, _weightBytes) = (check, loader, rows, scheduler, slot, weightBytes);
 
     /// <summary>The version new completions start on.</summary>
     public PolicyVersion ActiveVersion => _slot.Active.Version;
 
     /// <summary>What the engine has done so far.</summary>
-    public EngineCounters Counters => _scheduler.Counts.ToCounters(_cache.Bytes, _weightBytes);
+    public EngineCounters Counters => _scheduler.Counts.ToCounters(_loader.KeyValueBytes, _weightBytes);
 
     /// <summary>The last version switch, or null; a build behind it and the first token fill in their times when they are there.</summary>
     public SwapReport? LastSwap => _slot.LastSwap;
@@ -91,7 +91,7 @@ public sealed class RolloutEngine : IAsyncDisposable
     {
         await _slot.DisposeAsync().ConfigureAwait(false);
         await _scheduler.DisposeAsync().ConfigureAwait(false);
-        _cache.Dispose();
+        _loader.Dispose();
         _rows.Dispose();
     }
 
@@ -99,27 +99,28 @@ public sealed class RolloutEngine : IAsyncDisposable
     {
         var config = ModelConfigReader.Read(policy.Folder);
         var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
-        var rowCount = Lane.RowsFor(options.Slots) + options.PromptRows;
-        KeyValueBudget.Check(config, options, positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
-        var cache = new KeyValueCache(config, rowCount, positions);
-        var rows = new RowBuffers(rowCount, config.VocabSize);
-        OrtPolicyModel? model = null;
+        KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
+        var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize);
+        IPolicyLoader? loader = null;
+        ILoadedPolicy? loaded = null;
         try
         {
-            var loader = new PolicyLoader(config, cache, rows, threads);
-            model = loader.Load(policy, prepack: options.Prepack != "never");
-            loader.Probe(model, policy.Manifest.Probe);
+            loader = options.Session == "genai"
+                ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads)
+                : new OrtPolicyLoader(config, rows, positions, threads);
+            loaded = loader.Load(policy, prepack: options.Prepack != "never");
+            loaded.Probe(policy.Manifest.Probe);
             var settings = new SchedulerSettings(
                 options.Slots, options.PromptRows, options.PrefillChunk, options.Swap == "inFlight", options.InFlightKeyValues == "recompute",
                 tokenizer is null ? null : () => tokenizer.CreateStreamingDecoder(skipSpecialTokens: true).Append);
-            var scheduler = new SlotScheduler(loader.Bind(model), rows, settings, time);
+            var scheduler = new SlotScheduler(loaded.Activate(), rows, settings, time);
             var slot = new PolicySlot(policy, loader, scheduler, options, time);
-            return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), cache, rows, scheduler, slot, config.ParameterCount * sizeof(float));
+            return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), loader, rows, scheduler, slot, config.ParameterCount * sizeof(float));
         }
         catch
         {
-            model?.Dispose();
-            cache.Dispose();
+            loaded?.Dispose();
+            loader?.Dispose();
             rows.Dispose();
             throw;
         }

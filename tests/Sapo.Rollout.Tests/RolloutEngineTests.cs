@@ -7,17 +7,54 @@ public sealed class RolloutEngineTests(TinyModel model) : IClassFixture<TinyMode
 {
     private static readonly EngineOptions Small = new() { Slots = 6, MaxSequenceLength = 48 };
 
-    [Fact]
-    public async Task GenerateAsync_AnySlotsChunksAndThreads_GivesTheSameBits()
+    [Theory]
+    [InlineData("ort"), InlineData("genai")]
+    public async Task GenerateAsync_AnySlotsChunksAndThreads_GivesTheSameBits(string session)
     {
         string[]? expected = null;
         foreach (var (slots, chunk, threads) in new[] { (1, 512, 1), (3, 4, 2), (16, 7, 2) })
         {
-            await using var engine = await Start(Small with { Slots = slots, PrefillChunk = chunk }, threads);
+            await using var engine = await Start(Small with { Session = session, Slots = slots, PrefillChunk = chunk }, threads);
             var groups = await Task.WhenAll(Enumerable.Range(0, 8).Select(id => engine.GenerateAsync(Prompt(id, 1 + 4 * id), 3, new SamplingOptions { MaxNewTokens = 3 + id, Seed = 11 }, default)));
             var found = groups.SelectMany(group => group.Completions.Select(Show)).ToArray();
             Assert.Equal(expected ??= found, found);
         }
+    }
+
+    [Fact]
+    public async Task GenerateAsync_EitherSession_GivesTheSameCompletions()
+    {
+        const float RoundingTolerance = 1e-5f; // prompts are cut differently, so sums are added in another order
+        await using var direct = await Start(Small);
+        await using var genAi = await Start(Small with { Session = "genai" });
+        foreach (var sampling in new[] { new SamplingOptions { MaxNewTokens = 25 }, new SamplingOptions { MaxNewTokens = 25, Temperature = 0.8, TopK = 7, TopP = 0.9 } })
+        {
+            var expected = await direct.GenerateAsync(Prompt(4, 11), 5, sampling, default);
+            var found = await genAi.GenerateAsync(Prompt(4, 11), 5, sampling, default);
+            Assert.Equal(expected.Completions.Select(completion => completion.TokenIds), found.Completions.Select(completion => completion.TokenIds));
+            Assert.Equal(expected.Completions.Select(completion => completion.KeptTokenIds), found.Completions.Select(completion => completion.KeptTokenIds));
+            foreach (var (a, b) in expected.Completions.Zip(found.Completions))
+                for (var i = 0; i < a.TokenIds.Length; i++) Assert.Equal(a.BehaviourLogProbs[i], b.BehaviourLogProbs[i], RoundingTolerance);
+        }
+        Assert.True(genAi.Counters.PromptTokensComputed > direct.Counters.PromptTokensComputed); // GenAI computes a group's prompt for each of its rows
+    }
+
+    [Theory]
+    [InlineData(6, 1.0)]
+    [InlineData(0, 0.8)]
+    public async Task GenerateAsync_Truncated_RenormalisesOverTheKeptIds(int topK, double topP)
+    {
+        const double RoundingTolerance = 1e-5;
+        await using var engine = await Start(Small);
+        var group = await engine.GenerateAsync(Prompt(4, 11), 5, new SamplingOptions { MaxNewTokens = 12, TopK = topK, TopP = topP, StopTokenIds = [] }, default);
+        foreach (var completion in group.Completions)
+            for (var i = 0; i < completion.TokenIds.Length; i++)
+            {
+                Assert.Contains(completion.TokenIds[i], completion.KeptTokenIds![i]);
+                if (topK > 0) Assert.Equal(topK, completion.KeptTokenIds[i].Length);
+                var keptMass = Math.Exp(completion.UntruncatedLogProbs[i] - completion.BehaviourLogProbs[i]);
+                Assert.InRange(keptMass, topK > 0 ? 0.1 : topP - RoundingTolerance, 1 - 1e-3);
+            }
     }
 
     [Fact]

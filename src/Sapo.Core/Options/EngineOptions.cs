@@ -3,6 +3,12 @@ namespace Sapo.Core.Options;
 /// <summary>The rollout engine: section <c>engine</c> of a run file.</summary>
 public sealed record EngineOptions
 {
+    /// <summary>
+    /// What decodes: <c>ort</c> (ONNX Runtime directly: free slots are refilled at once, prompts are computed once per group)
+    /// or <c>genai</c> (ONNX Runtime GenAI: at most 32 slots, which begin together and wait for the longest). Default ort.
+    /// </summary>
+    public string Session { get; init; } = "ort";
+
     /// <summary>Sequences decoded at once, at least 1. Default 64.</summary>
     public int Slots { get; init; } = 64;
 
@@ -32,6 +38,8 @@ public sealed record EngineOptions
     public EngineOptions Validated()
     {
         OptionCheck.Holds(Slots >= 1, "engine.slots", Slots, "at least 1");
+        OptionCheck.OneOf("engine.session", Session, "ort", "genai");
+        if (Session == "genai") CheckGenAi();
         OptionCheck.Holds(MaxSequenceLength is null or >= 2, "engine.maxSequenceLength", MaxSequenceLength, "at least 2");
         OptionCheck.Holds(PrefillChunk >= 1, "engine.prefillChunk", PrefillChunk, "at least 1");
         OptionCheck.Holds(PromptRows >= 2, "engine.promptRows", PromptRows, "at least 2");
@@ -39,5 +47,13 @@ public sealed record EngineOptions
         OptionCheck.OneOf("engine.inFlightKeyValues", InFlightKeyValues, "keep", "recompute");
         OptionCheck.OneOf("engine.prepack", Prepack, "before", "behind", "never");
         return this;
+    }
+
+    // GenAI holds its rows' keys and values itself, and always prepacks.
+    private void CheckGenAi()
+    {
+        OptionCheck.Holds(Slots <= 32, "engine.slots", Slots, "at most 32 with engine.session genai");
+        OptionCheck.Holds(Prepack == "before", "engine.prepack", Prepack, "before with engine.session genai");
+        OptionCheck.Holds(Swap != "inFlight" || InFlightKeyValues == "recompute", "engine.inFlightKeyValues", InFlightKeyValues, "recompute with engine.session genai and engine.swap inFlight");
     }
 }

@@ -13,6 +13,15 @@ internal interface IDecodeSession : IDisposable
     /// <summary>Fewest rows of a <see cref="Decode"/> for which results do not depend on their number; the scheduler adds an idle row where there are fewer.</summary>
     int MinimumRows { get; }
 
+    /// <summary>
+    /// Whether rows must begin together: then a row that is done stays in its place as an idle one, and new rows begin when
+    /// all are done. Otherwise a free row is filled at once.
+    /// </summary>
+    bool StartsRowsTogether { get; }
+
+    /// <summary>Tokens whose keys and values were computed without being sampled from, so far.</summary>
+    long PrefilledTokens { get; }
+
     /// <summary>Computes the keys and values of tokens without sampling. What the row holds behind them is lost, and there must be room for one position more.</summary>
     /// <param name="row">Where they go.</param>
     /// <param name="tokenIds">The tokens, at least one.</param>

@@ -5,7 +5,7 @@
 //                      ├─> InferenceSession.Run ─┤
 //   KeyValueCache ─────┘   (binding)            └─> the same KeyValueCache: past and present share memory
 //
-// Nothing managed is allocated by a step whose binding exists, unless it truncates.
+// Nothing managed is allocated by a step whose binding exists, kept ids of truncating steps apart.
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 
@@ -38,6 +38,12 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     public int MinimumRows => _model.IsPrepacked ? 1 : 2;
 
     /// <inheritdoc />
+    public bool StartsRowsTogether => false;
+
+    /// <inheritdoc />
+    public long PrefilledTokens { get; private set; }
+
+    /// <inheritdoc />
     public void Prefill(int row, ReadOnlySpan<int> tokenIds, int position)
     {
         // Attention scores of a single token take another path, which rounds differently. So that keys and values do not
@@ -56,6 +62,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         *_rows.TotalLength.Pointer = position + count;
         *_rows.Truncate.Pointer = false;
         _model.Session.RunWithBinding(_runOptions, binding);
+        PrefilledTokens += tokenIds.Length;
     }
 
     /// <inheritdoc />
@@ -70,10 +77,9 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         foreach (var length in _rows.Lengths.Span.Slice(firstRow, rowCount)) longest = Math.Max(longest, length);
         *_rows.TotalLength.Pointer = longest + 1;
         *_rows.Truncate.Pointer = truncate;
-        // The list of kept ids is as wide as the step's largest kept set, so ONNX Runtime allocates it, anew in every step.
-        if (truncate) binding.BindOutputToDevice(DecodeGraph.KeptIds, OrtMemoryInfo.DefaultInstance);
+        if (truncate) BindKeptIds(binding); // anew: the tensor of the step before has its own width
         _model.Session.RunWithBinding(_runOptions, binding);
-        if (truncate) CopyKeptIds(binding, firstRow, rowCount);
+        if (truncate) StoreKept(binding, firstRow, rowCount);
     }
 
     /// <inheritdoc />
@@ -86,6 +92,15 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         if (_ownsModel) _model.Dispose();
     }
 
+    // As wide as the step's largest kept set, so ONNX Runtime allocates it.
+    private static void BindKeptIds(OrtIoBinding binding) => binding.BindOutputToDevice(DecodeGraph.KeptIds, OrtMemoryInfo.DefaultInstance);
+
+    private void StoreKept(OrtIoBinding binding, int firstRow, int rowCount)
+    {
+        using var outputs = binding.GetOutputValues();
+        _rows.StoreKept(firstRow, rowCount, outputs[^1].GetTensorDataAsSpan<long>());
+    }
+
     private OrtIoBinding BindDecode(int first, int count, bool truncate)
     {
         var binding = Bind(first, count);
@@ -95,17 +110,8 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         BindOutput(binding, DecodeGraph.UntruncatedLogProb, TensorElementType.Float, [count], _rows.UntruncatedLogProbs.Pointer + first, sizeof(float));
         if (!truncate) return binding;
         BindOutput(binding, DecodeGraph.KeptCount, TensorElementType.Int64, [count], _rows.KeptCounts.Pointer + first, sizeof(long));
+        BindKeptIds(binding); // the last one bound: StoreKept relies on it
         return binding;
-    }
-
-    // The first KeptWidth ids of each row; a row that keeps more is told by its count.
-    private void CopyKeptIds(OrtIoBinding binding, int firstRow, int rowCount)
-    {
-        using var outputs = binding.GetOutputValues();
-        var kept = outputs[Array.IndexOf(binding.GetOutputNames(), DecodeGraph.KeptIds)].GetTensorDataAsSpan<long>();
-        var (width, copied) = (kept.Length / rowCount, Math.Min(kept.Length / rowCount, _rows.KeptWidth));
-        for (var row = 0; row < rowCount; row++)
-            kept.Slice(row * width, copied).CopyTo(_rows.KeptIds.Span[((firstRow + row) * _rows.KeptWidth)..]);
     }
 
     // Everything but the token ids and the sampled outputs, which a prefill does not fetch.

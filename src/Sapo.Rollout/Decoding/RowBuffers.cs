@@ -31,13 +31,16 @@ internal sealed class RowBuffers : IDisposable
     /// <summary>The value of <see cref="ForcedTokens"/> that lets the graph sample.</summary>
     public const long NoForcedToken = -1;
 
+    /// <summary>The value of <see cref="InputIds"/> in a row that is decoded along without a completion.</summary>
+    public const long IdleRow = -1;
+
     /// <summary>Number of rows.</summary>
     public int Rows { get; }
 
     /// <summary>Kept ids listed per row.</summary>
     public int KeptWidth { get; }
 
-    /// <summary>In: the token to feed.</summary>
+    /// <summary>In: the token to feed, or <see cref="IdleRow"/>.</summary>
     public NativeBuffer<long> InputIds { get; }
 
     /// <summary>In: the token's position, which is the sequence's length after this step minus 1 (GroupQueryAttention's seqlens_k).</summary>
@@ -84,6 +87,17 @@ internal sealed class RowBuffers : IDisposable
 
     /// <summary>Out, when truncating: [rows, <see cref="KeptWidth"/>], the first min(count, width) of a row are its kept ids.</summary>
     public NativeBuffer<long> KeptIds { get; }
+
+    /// <summary>Takes over the kept ids of a step.</summary>
+    /// <param name="firstRow">First row of the step.</param>
+    /// <param name="rowCount">Rows of the step.</param>
+    /// <param name="ids">[rows, as many as the largest kept set]; what does not fit in <see cref="KeptWidth"/> is left out.</param>
+    public void StoreKept(int firstRow, int rowCount, ReadOnlySpan<long> ids)
+    {
+        var width = ids.Length / rowCount;
+        for (var i = 0; i < rowCount; i++)
+            ids.Slice(i * width, Math.Min(width, KeptWidth)).CopyTo(KeptIds.Span[((firstRow + i) * KeptWidth)..]);
+    }
 
     /// <summary>Copies the inputs of one row to another.</summary>
     public void CopyInputs(int from, int to)

@@ -18,8 +18,11 @@ internal static class PolicyProbe
     /// <summary>Rows that <see cref="Check"/> works in: one for the sequence, the others for positions.</summary>
     public const int Rows = 17;
 
+    /// <summary>Positions each of the rows needs.</summary>
+    public static int PositionsFor(IReadOnlyList<ProbeSequence> probe) => probe.Max(sequence => sequence.TokenIds.Length) + 1;
+
     /// <summary>Checks a session.</summary>
-    /// <param name="session">Its first <see cref="Rows"/> rows are overwritten; one position more than the longest sequence has room.</param>
+    /// <param name="session">Its first <see cref="Rows"/> rows are overwritten; each has <see cref="PositionsFor"/> positions.</param>
     /// <param name="rows">The session's buffers, as they are made.</param>
     /// <param name="probe">What the learner says.</param>
     /// <returns>The largest difference.</returns>

@@ -7,7 +7,6 @@
 // The first load can leave prepacking out, which makes it ready in milliseconds; the prepacked session of the same
 // version is then built behind it. One swap at a time; a swap first waits for the build behind the one before it.
 using Sapo.Core.Options;
-using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Scheduling;
 
 namespace Sapo.Rollout.Policies;
@@ -15,7 +14,7 @@ namespace Sapo.Rollout.Policies;
 /// <summary>The place where the active policy version is leased and exchanged. Borrows the scheduler.</summary>
 internal sealed class PolicySlot : IAsyncDisposable
 {
-    private readonly PolicyLoader _loader;
+    private readonly IPolicyLoader _loader;
     private readonly SlotScheduler _scheduler;
     private readonly EngineOptions _options;
     private readonly TimeProvider _time;
@@ -27,7 +26,7 @@ internal sealed class PolicySlot : IAsyncDisposable
     private int _swapping;
 
     /// <summary>A slot whose scheduler already decodes <paramref name="active"/>.</summary>
-    public PolicySlot(PublishedPolicy active, PolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time) =>
+    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time) =>
         (_active, _loader, _scheduler, _options, _time) = (active, loader, scheduler, options, time);
 
     /// <summary>The version new completions start on.</summary>
@@ -76,31 +75,31 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private async Task<SwapReport> SwapAsync(PublishedPolicy policy, long start, CancellationToken cancel)
     {
-        var (model, build, probe, difference) = await Task.Run(() => LoadProbed(policy, _options.Prepack == "before", cancel), cancel).ConfigureAwait(false);
+        var (loaded, build, probe, difference) = await Task.Run(() => LoadProbed(policy, _options.Prepack == "before", cancel), cancel).ConfigureAwait(false);
         lock (_gate) _lastSwap = new SwapReport(policy.Version, build, probe, difference, ActiveMilliseconds: 0);
-        await _scheduler.SwitchAsync(_loader.Bind(model), () => Update(report => report with { FirstTokenMilliseconds = Since(start) })).ConfigureAwait(false);
+        await _scheduler.SwitchAsync(loaded.Activate(), () => Update(report => report with { FirstTokenMilliseconds = Since(start) })).ConfigureAwait(false);
         lock (_gate) _active = policy;
         var done = Update(report => report with { ActiveMilliseconds = Since(start) });
         if (_options.Prepack == "behind") _behind = Task.Run(() => BuildBehindAsync(policy, start), CancellationToken.None);
         return done;
     }
 
-    private (OrtPolicyModel Model, double Build, double Probe, double Difference) LoadProbed(PublishedPolicy policy, bool prepack, CancellationToken cancel)
+    private (ILoadedPolicy Loaded, double Build, double Probe, double Difference) LoadProbed(PublishedPolicy policy, bool prepack, CancellationToken cancel)
     {
         var start = _time.GetTimestamp();
-        var model = _loader.Load(policy, prepack);
+        var loaded = _loader.Load(policy, prepack);
         try
         {
             var build = Since(start);
             cancel.ThrowIfCancellationRequested();
             var probeStart = _time.GetTimestamp();
-            var difference = _loader.Probe(model, policy.Manifest.Probe);
+            var difference = loaded.Probe(policy.Manifest.Probe);
             cancel.ThrowIfCancellationRequested();
-            return (model, build, Since(probeStart), difference);
+            return (loaded, build, Since(probeStart), difference);
         }
         catch
         {
-            model.Dispose();
+            loaded.Dispose();
             throw;
         }
     }
@@ -109,8 +108,8 @@ internal sealed class PolicySlot : IAsyncDisposable
     {
         try
         {
-            var (model, _, _, _) = LoadProbed(policy, prepack: true, _disposal.Token);
-            await _scheduler.SwitchAsync(_loader.Bind(model), firstStep: null).ConfigureAwait(false);
+            var (loaded, _, _, _) = LoadProbed(policy, prepack: true, _disposal.Token);
+            await _scheduler.SwitchAsync(loaded.Activate(), firstStep: null).ConfigureAwait(false);
             Update(report => report with { FullSpeedMilliseconds = Since(start) });
         }
         catch (Exception failure) // the unpacked session goes on serving; the report says why it stays slow

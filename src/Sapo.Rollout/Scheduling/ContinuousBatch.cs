@@ -78,7 +78,9 @@ internal sealed class ContinuousBatch : IDisposable
     /// <returns>True when something was computed or started.</returns>
     public bool Admit(Func<GroupTask?> next)
     {
-        _draining?.Compact(_moveDraining);
+        if (_draining is not null) CloseGaps(_draining, _moveDraining);
+        CloseGaps(_active, _moveActive);
+        var mayStart = !_active.Session.StartsRowsTogether || _active.Running == 0;
         var budget = _settings.PrefillChunk;
         var advanced = false;
         while (true)
@@ -92,7 +94,7 @@ internal sealed class ContinuousBatch : IDisposable
             var before = budget;
             var ready = ComputePrompt(_head, ref budget);
             advanced |= budget < before;
-            if (!ready) return advanced;
+            if (!ready || !mayStart) return advanced;
             if (!StartCompletions(_head, ref advanced)) return advanced;
         }
     }
@@ -164,9 +166,10 @@ internal sealed class ContinuousBatch : IDisposable
     private void Prefill(int row, ReadOnlySpan<int> tokens, int position)
     {
         var start = _time.GetTimestamp();
+        var before = _active.Session.PrefilledTokens;
         _active.Session.Prefill(row, tokens, position);
         _counts.PrefillSeconds += _time.GetElapsedTime(start).TotalSeconds;
-        _counts.PromptTokensComputed += tokens.Length;
+        _counts.PromptTokensComputed += _active.Session.PrefilledTokens - before;
     }
 
     // True when all of the group's completions have a slot.
@@ -196,6 +199,12 @@ internal sealed class ContinuousBatch : IDisposable
         _rows.ForcedTokens.Span[row] = RowBuffers.NoForcedToken;
     }
 
+    // Done rows stay in their places until all are, where a session cannot replace them.
+    private static void CloseGaps(Lane lane, Action<int, int, int> move)
+    {
+        if (!lane.Session.StartsRowsTogether || lane.Running == 0) lane.Compact(move);
+    }
+
     private void Move(Lane lane, int from, int to, int length)
     {
         lane.Session.CopyRow(from, to, length);
@@ -204,30 +213,37 @@ internal sealed class ContinuousBatch : IDisposable
 
     private void Step(Lane lane, Action<int, int, int> move)
     {
-        lane.Compact(move);
+        CloseGaps(lane, move);
         var truncate = false;
         int first = lane.FirstRow, end = first + lane.Extent;
         for (var row = first; row < end; row++)
         {
-            var sample = lane[row]!;
+            if (lane[row] is not { } sample)
+            {
+                _rows.InputIds.Span[row] = RowBuffers.IdleRow;
+                continue;
+            }
             _rows.InputIds.Span[row] = sample.NextInput;
             _rows.Lengths.Span[row] = sample.Position;
             _rows.Uniforms.Span[row] = sample.NextUniform;
             truncate |= sample.Group.Request.Sampling.Truncates;
         }
         var start = _time.GetTimestamp();
+        var before = lane.Session.PrefilledTokens;
+        _rows.InputIds.Span[lane.IdleRow] = RowBuffers.IdleRow;
         if (lane.Extent >= lane.Session.MinimumRows) lane.Session.Decode(first, lane.Extent, truncate);
         else lane.Session.Decode(Math.Min(first, lane.IdleRow), lane.Extent + 1, truncate);
         _counts.DecodeSeconds += _time.GetElapsedTime(start).TotalSeconds;
+        _counts.PromptTokensComputed += lane.Session.PrefilledTokens - before;
         _counts.DecodeSteps++;
-        _counts.GeneratedTokens += lane.Extent;
-        for (var row = first; row < end; row++) Collect(lane, row);
+        _counts.GeneratedTokens += lane.Running;
+        for (var row = first; row < end; row++)
+            if (lane[row] is { } sample) Collect(lane, row, sample);
         lane.Stepped();
     }
 
-    private void Collect(Lane lane, int row)
+    private void Collect(Lane lane, int row, RunningSample sample)
     {
-        var sample = lane[row]!;
         var logProb = _rows.SampledLogProbs.Span[row];
         if (!float.IsFinite(logProb))
             throw new RolloutException(

@@ -56,7 +56,9 @@ internal sealed class OnnxGraphWriter
 
     /// <summary>
     /// decode.genai.onnx: GenAI's conventions with the sampling head inside. The inputs of the head are [batch, 1]; the
-    /// logits are 1 at the sampled token and 0 elsewhere, so that GenAI's greedy search takes that token.
+    /// logits are 1 at the sampled token and 0 elsewhere, so that GenAI's greedy search takes that token. They have one
+    /// column more than the vocabulary: that id is never sampled and reads as the last one, so it can be GenAI's pad and
+    /// end token, which no row may really end with.
     /// </summary>
     public byte[] GenAiDecodeGraph()
     {
@@ -64,12 +66,12 @@ internal sealed class OnnxGraphWriter
         var (ids, lengths) = DeclareMaskedInputs(graph);
         var inputs = DeclareDrawColumns(graph);
         var layers = new DecoderLayers(graph, _config, _fileOffsets);
-        var hidden = layers.Write(ids, lengths, _positions);
+        var hidden = layers.Write(graph.Op("Min", [ids, graph.Scalar(_config.VocabSize - 1L)]), lengths, _positions);
         var logits = layers.Logits(layers.AtPosition(hidden, LastIndex(graph, ids, lengths)));
         var sampled = new SamplingHead(graph, _config.VocabSize, inputs).Write(logits);
         DeclareSampled(graph, sampled);
-        var oneHot = graph.Op("OneHot", [sampled.Token, graph.Scalar((long)_config.VocabSize), graph.Constant([0f, 1f], 2)]);
-        graph.Output("logits", graph.Op("Unsqueeze", [oneHot, graph.Integers(1)]), ElementType.Float, "batch", 1, _config.VocabSize);
+        var oneHot = graph.Op("OneHot", [sampled.Token, graph.Scalar(_config.VocabSize + 1L), graph.Constant([0f, 1f], 2)]);
+        graph.Output("logits", graph.Op("Unsqueeze", [oneHot, graph.Integers(1)]), ElementType.Float, "batch", 1, _config.VocabSize + 1);
         return graph.WriteModel();
     }
 

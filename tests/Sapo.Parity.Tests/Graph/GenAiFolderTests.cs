@@ -72,12 +72,12 @@ public sealed class GenAiFolderTests : IDisposable
     public void DecodeGraph_RowsWithTheirOwnCuts_SamplesWithinThem()
     {
         var policy = ImportTiny();
-        using var config = DecodeConfig(policy, endToken: 1);
+        using var config = DecodeConfig(policy, vocabSize: 40);
         using var model = new Model(config);
         using var inputs = new GenAiDrawInputs(rows: 3);
         inputs.TopK[1] = 1;
         (inputs.Temperature[2], inputs.Uniform[0], inputs.Uniform[1], inputs.Uniform[2]) = (0, 0.99f, 0.99f, 0.99f);
-        using var generator = Begin(model, inputs, [[5, 6], [5, 6], [5, 6]], padToken: 1, maxLength: 8);
+        using var generator = Begin(model, inputs, [[5, 6], [5, 6], [5, 6]], padToken: 40, maxLength: 8);
         generator.GenerateNextToken();
         using var counts = generator.GetOutput("kept_count");
         Assert.Equal([40, 1, 40], counts.GetData<long>().ToArray());
@@ -117,14 +117,13 @@ public sealed class GenAiFolderTests : IDisposable
         var expected = golden.Floats("logp.t1");
         var width = expected.Length / rows.Length;
         var config = ModelConfigReader.Read(golden.Policy.Folder);
-        var unused = Enumerable.Range(0, config.VocabSize).First(id => rows.All(row => !row.Tokens.Contains(id))); // ends and pads without being a token
-        using var genAiConfig = DecodeConfig(golden.Policy, unused);
+        using var genAiConfig = DecodeConfig(golden.Policy, config.VocabSize);
         using var model = new Model(genAiConfig);
         using var inputs = new GenAiDrawInputs(rows.Length);
         var steps = rows.Max(row => row.Tokens.Length - row.PromptLength);
         var prompts = rows.Select(row => row.Tokens[..row.PromptLength]).ToArray();
         Force(step: 0); // appending the prompts runs the graph, and with it the first draw
-        using var generator = Begin(model, inputs, prompts, unused, rows.Max(row => row.PromptLength) + steps);
+        using var generator = Begin(model, inputs, prompts, padToken: config.VocabSize, rows.Max(row => row.PromptLength) + steps);
         for (var step = 0; step < steps; step++)
         {
             Force(step);
@@ -146,11 +145,12 @@ public sealed class GenAiFolderTests : IDisposable
         }
     }
 
-    private static Config DecodeConfig(PublishedPolicy policy, int endToken)
+    // The decode graph has one id beyond the vocabulary, which ends and pads without being a token.
+    private static Config DecodeConfig(PublishedPolicy policy, int vocabSize)
     {
         var config = new Config(policy.Folder);
         // One end token as a number replaces the folder's; in a list it would join them.
-        config.Overlay($$"""{"model": {"eos_token_id": {{endToken}}, "pad_token_id": {{endToken}}, "decoder": {"filename": "{{PublishedPolicy.GenAiDecodeGraphFile}}"} } }""");
+        config.Overlay($$"""{"model": {"vocab_size": {{vocabSize + 1}}, "eos_token_id": {{vocabSize}}, "pad_token_id": {{vocabSize}}, "decoder": {"filename": "{{PublishedPolicy.GenAiDecodeGraphFile}}"} } }""");
         return config;
     }
 

@@ -141,9 +141,18 @@ public abstract class DecodeSessionContract
         {
             for (var row = first; row < first + count; row++) (Buffers.Lengths.Span[row], Buffers.Uniforms.Span[row]) = (_positions[row], uniform);
             if (count >= Session.MinimumRows) Session.Decode(first, count, truncate: false);
-            else Session.Decode(first == 0 ? 0 : first - 1, 2, truncate: false);
+            else DecodeWithIdleRow(first);
             return [.. Enumerable.Range(first, count).Select(row =>
                 (Buffers.SampledTokens.Span[row], Buffers.SampledLogProbs.Span[row], Buffers.UntruncatedLogProbs.Span[row]))];
+        }
+
+        private void DecodeWithIdleRow(int row)
+        {
+            var beside = row == 0 ? 1 : row - 1;
+            var input = Buffers.InputIds.Span[beside];
+            (Buffers.InputIds.Span[beside], Buffers.Lengths.Span[beside]) = (RowBuffers.IdleRow, 0);
+            Session.Decode(Math.Min(row, beside), 2, truncate: false);
+            Buffers.InputIds.Span[beside] = input;
         }
 
         /// <summary>Several steps, each feeding what the one before it drew.</summary>

@@ -18,6 +18,10 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
 
     public int MinimumRows { get; init; } = 1;
 
+    public bool StartsRowsTogether { get; init; }
+
+    public long PrefilledTokens { get; private set; }
+
     public bool IsDisposed { get; private set; }
 
     public bool ReadAnotherVersion { get; private set; }
@@ -38,6 +42,7 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
     {
         ObjectDisposedException.ThrowIf(IsDisposed, this);
         Assert.False(tokenIds.IsEmpty);
+        PrefilledTokens += tokenIds.Length;
         Prefills.Add((row, tokenIds.Length, position));
         foreach (var id in tokenIds) Put(row, position++, id);
     }
@@ -59,6 +64,11 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
         RowCounts.Add(rowCount);
         for (var row = firstRow; row < firstRow + rowCount; row++)
         {
+            if (rows.InputIds.Span[row] == RowBuffers.IdleRow)
+            {
+                Assert.True(StartsRowsTogether || rowCount == MinimumRows);
+                continue;
+            }
             Put(row, rows.Lengths.Span[row], (int)rows.InputIds.Span[row]);
             Sample(row, truncate);
         }

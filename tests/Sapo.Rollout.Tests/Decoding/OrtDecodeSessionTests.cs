@@ -42,6 +42,10 @@ internal static class OrtSessions
     {
         public PolicyVersion Version => session.Version;
 
+        public bool StartsRowsTogether => session.StartsRowsTogether;
+
+        public long PrefilledTokens => session.PrefilledTokens;
+
         public int MinimumRows => session.MinimumRows;
 
         public void Prefill(int row, ReadOnlySpan<int> tokenIds, int position) => session.Prefill(row, tokenIds, position);

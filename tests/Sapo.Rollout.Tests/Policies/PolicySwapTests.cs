@@ -33,6 +33,19 @@ public sealed class PolicySwapTests(TinyModel model) : IClassFixture<TinyModel>
         if (builtBehind is null) Assert.Equal(Bits(await Generate(fresh)), Bits(after));
     }
 
+    [Theory]
+    [InlineData("drain"), InlineData("inFlight")]
+    public async Task SwapAsync_GenAi_SamplesFromTheNewWeights(string swap)
+    {
+        var next = model.Version(1, seed: 2, await ProbeOf(model.Version(1, seed: 2)));
+        await using var engine = await Start(Small with { Session = "genai", Swap = swap, InFlightKeyValues = "recompute" });
+        var running = Generate(engine);
+        var report = await engine.SwapAsync(next, default);
+        Assert.InRange(report.ProbeDifference, 1e-12, 1e-4);
+        Assert.All((await Generate(engine)).Completions, completion => Assert.Equal([new VersionSpan(0, 30, new PolicyVersion(1))], completion.VersionSpans));
+        Assert.All((await running).Completions, completion => Assert.Equal(30, completion.VersionSpans.Sum(span => span.Count)));
+    }
+
     [Fact]
     public async Task SwapAsync_ProbeDiffers_KeepsTheOldVersionServing()
     {

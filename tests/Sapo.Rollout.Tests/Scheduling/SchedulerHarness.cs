@@ -12,11 +12,11 @@ internal sealed class SchedulerHarness : IAsyncDisposable
     private readonly RowBuffers _rows;
     private readonly FakeCache _cache;
 
-    public SchedulerHarness(int slots, int prefillChunk = 1000, bool inFlight = false, bool recompute = false, Func<Func<int, string>>? textDecoder = null, Action<FakeDecodeSession>? prepare = null, int minimumRows = 1)
+    public SchedulerHarness(int slots, int prefillChunk = 1000, bool inFlight = false, bool recompute = false, Func<Func<int, string>>? textDecoder = null, Action<FakeDecodeSession>? prepare = null, int minimumRows = 1, bool together = false)
     {
         _rows = new RowBuffers(Lane.RowsFor(slots) + PromptRows, VocabSize);
         _cache = new FakeCache(_rows.Rows);
-        Session = NewSession(0, minimumRows);
+        Session = NewSession(0, minimumRows, together);
         prepare?.Invoke(Session);
         Scheduler = new SlotScheduler(Session, _rows, new SchedulerSettings(slots, PromptRows, prefillChunk, inFlight, recompute, textDecoder), TimeProvider.System);
     }
@@ -25,7 +25,7 @@ internal sealed class SchedulerHarness : IAsyncDisposable
 
     public SlotScheduler Scheduler { get; }
 
-    public FakeDecodeSession NewSession(long version, int minimumRows = 1) => new(new PolicyVersion(version), _cache, _rows, VocabSize) { MinimumRows = minimumRows };
+    public FakeDecodeSession NewSession(long version, int minimumRows = 1, bool together = false) => new(new PolicyVersion(version), _cache, _rows, VocabSize) { MinimumRows = minimumRows, StartsRowsTogether = together };
 
     public static Prompt Prompt(long id, params int[] tokens) => new() { Id = id, TokenIds = tokens };
 

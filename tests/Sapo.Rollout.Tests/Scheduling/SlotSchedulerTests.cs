@@ -78,6 +78,22 @@ public sealed class SlotSchedulerTests
     }
 
     [Fact]
+    public async Task GenerateAsync_SessionThatStartsRowsTogether_GetsWholeBatchesThatKeepTheirRows()
+    {
+        await using var free = new SchedulerHarness(slots: 4);
+        using var queued = new ManualResetEventSlim();
+        await using var harness = new SchedulerHarness(slots: 4, together: true, prepare: session => session.BeforeDecode = () => queued.Wait());
+        Task<RolloutGroup[]> Run(SchedulerHarness on) => Task.WhenAll(Enumerable.Range(0, 4).Select(id => on.Generate(Prompt(id, 3), groupSize: 3, maxNewTokens: 5 * (1 + id))));
+        var groups = Run(harness);
+        queued.Set();
+        Assert.Equal((await Run(free)).SelectMany(group => group.Completions.Select(Show)), (await groups).SelectMany(group => group.Completions.Select(Show)));
+        // 12 completions of 5, 10, 15 and 20 tokens, three of each: the first batch may begin before all are queued, each goes on to its longest
+        Assert.All(harness.Session.RowCounts.Skip(1).Zip(harness.Session.RowCounts), pair => Assert.True(pair.First >= pair.Second || harness.Session.RowCounts[0] < 4));
+        Assert.Equal(150, harness.Scheduler.Counts.GeneratedTokens);
+        Assert.True(harness.Session.DecodedRows > 150);
+    }
+
+    [Fact]
     public async Task GenerateAsync_SeveralGroups_AreStartedFirstComeFirstServed()
     {
         using var queued = new ManualResetEventSlim();

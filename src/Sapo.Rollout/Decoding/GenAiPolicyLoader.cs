@@ -1,0 +1,84 @@
+// Loading for ONNX Runtime GenAI: the published folder as it is, its genai_config.json overlaid with what decoding needs:
+// the graph with the sampling head, the threads, room for padded batches, and an id beyond the vocabulary as pad and end
+// token, so that GenAI neither ends a row by itself nor takes a real token for padding.
+using System.Globalization;
+using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntimeGenAI;
+using Sapo.Core.Models;
+using Sapo.Rollout.Policies;
+
+namespace Sapo.Rollout.Decoding;
+
+/// <summary>Loads versions into GenAI, which keeps the keys and values itself.</summary>
+internal sealed class GenAiPolicyLoader : IPolicyLoader
+{
+    private readonly ModelConfig _config;
+    private readonly RowBuffers _rows;
+    private readonly int _slots, _positions, _threads;
+
+    /// <param name="config">The model, the same for every version.</param>
+    /// <param name="rows">The engine's inputs and outputs; outlives the loader.</param>
+    /// <param name="slots">Most rows of a batch.</param>
+    /// <param name="positions">Longest sequence.</param>
+    /// <param name="threads">Threads of a run.</param>
+    public GenAiPolicyLoader(ModelConfig config, RowBuffers rows, int slots, int positions, int threads)
+    {
+        (_config, _rows, _slots, _positions, _threads) = (config, rows, slots, positions, threads);
+        _ = OrtEnv.Instance(); // loads ONNX Runtime: without it, GenAI ends the process instead of throwing
+    }
+
+    /// <inheritdoc />
+    public long KeyValueBytes => _slots * KeyValueCache.BytesPerRow(_config, GenAiDecodeSession.BatchPositions(_positions));
+
+    /// <inheritdoc />
+    public ILoadedPolicy Load(PublishedPolicy policy, bool prepack)
+    {
+        foreach (var name in new[] { PublishedPolicy.GenAiDecodeGraphFile, PublishedPolicy.WeightsFile })
+            if (!File.Exists(Path.Combine(policy.Folder, name)))
+                throw new UserErrorException($"{Path.Combine(policy.Folder, name)} does not exist", "a published policy", "Publish or import the model again");
+        try
+        {
+            using var config = new Config(policy.Folder);
+            config.Overlay(Overlay());
+            return new Loaded(this, policy.Version, new Model(config));
+        }
+        catch (OnnxRuntimeGenAIException refused)
+        {
+            throw new UserErrorException($"{policy.Folder} cannot be loaded by GenAI: {refused.Message}", "the graph written for these weights", "Publish or import the model again", refused);
+        }
+    }
+
+    /// <inheritdoc />
+    public void Dispose()
+    {
+        // versions share nothing here
+    }
+
+    private string Overlay() => string.Create(CultureInfo.InvariantCulture, $$"""
+        {
+          "model": {
+            "vocab_size": {{_config.VocabSize + 1}}, "eos_token_id": {{_config.VocabSize}}, "pad_token_id": {{_config.VocabSize}},
+            "context_length": {{GenAiDecodeSession.BatchPositions(_positions)}},
+            "decoder": {
+              "filename": "{{PublishedPolicy.GenAiDecodeGraphFile}}",
+              "session_options": { "intra_op_num_threads": {{_threads}}, "session.intra_op.allow_spinning": "0" }
+            }
+          }
+        }
+        """);
+
+    private sealed class Loaded(GenAiPolicyLoader loader, PolicyVersion version, Model model) : ILoadedPolicy
+    {
+        public double Probe(IReadOnlyList<ProbeSequence> probe)
+        {
+            if (probe.Count == 0) return 0;
+            using var rows = new RowBuffers(PolicyProbe.Rows, loader._config.VocabSize);
+            using var session = new GenAiDecodeSession(version, model, rows, loader._config.VocabSize, loader._positions, ownsModel: false);
+            return PolicyProbe.Check(session, rows, probe);
+        }
+
+        public IDecodeSession Activate() => new GenAiDecodeSession(version, model, loader._rows, loader._config.VocabSize, loader._positions, ownsModel: true);
+
+        public void Dispose() => model.Dispose();
+    }
+}

@@ -1,0 +1,45 @@
+using Sapo.Core.Models;
+using Sapo.Rollout.Policies;
+
+namespace Sapo.Rollout.Decoding;
+
+/// <summary>Loads versions into ONNX Runtime directly. Owns the keys and values of the engine's rows.</summary>
+internal sealed class OrtPolicyLoader : IPolicyLoader
+{
+    private readonly ModelConfig _config;
+    private readonly RowBuffers _rows;
+    private readonly KeyValueCache _cache;
+    private readonly int _threads;
+
+    /// <param name="config">The model, the same for every version.</param>
+    /// <param name="rows">The engine's inputs and outputs; outlives the loader.</param>
+    /// <param name="positions">Longest sequence.</param>
+    /// <param name="threads">Threads of a run.</param>
+    public OrtPolicyLoader(ModelConfig config, RowBuffers rows, int positions, int threads) =>
+        (_config, _rows, _cache, _threads) = (config, rows, new KeyValueCache(config, rows.Rows, positions), threads);
+
+    /// <inheritdoc />
+    public long KeyValueBytes => _cache.Bytes;
+
+    /// <inheritdoc />
+    public ILoadedPolicy Load(PublishedPolicy policy, bool prepack) => new Loaded(this, OrtPolicyModel.Load(policy, _config, _threads, prepack));
+
+    /// <inheritdoc />
+    public void Dispose() => _cache.Dispose();
+
+    private sealed class Loaded(OrtPolicyLoader loader, OrtPolicyModel model) : ILoadedPolicy
+    {
+        public double Probe(IReadOnlyList<ProbeSequence> probe)
+        {
+            if (probe.Count == 0) return 0;
+            using var cache = new KeyValueCache(loader._config, PolicyProbe.Rows, PolicyProbe.PositionsFor(probe));
+            using var rows = new RowBuffers(PolicyProbe.Rows, loader._config.VocabSize);
+            using var session = new OrtDecodeSession(model, cache, rows, ownsModel: false);
+            return PolicyProbe.Check(session, rows, probe);
+        }
+
+        public IDecodeSession Activate() => new OrtDecodeSession(model, loader._cache, loader._rows, ownsModel: true);
+
+        public void Dispose() => model.Dispose();
+    }
+}
