@@ -16,6 +16,7 @@ internal sealed class ContinuousBatch : IDisposable
     private readonly TimeProvider _time;
     private readonly PromptRows _promptRows;
     private readonly Stack<RunningSample> _idle = new();
+    private readonly List<GroupTask> _finished = [];
     private readonly Action<int, int, int> _moveActive, _moveDraining;
     private SchedulerCounts _counts;
     private Lane _active;
@@ -120,9 +121,17 @@ internal sealed class ContinuousBatch : IDisposable
         return true;
     }
 
-    /// <summary>Fails every group that is running or at the head of the line.</summary>
+    /// <summary>Gives callers the groups that the last step finished.</summary>
+    public void Deliver()
+    {
+        foreach (var group in _finished) group.Deliver();
+        _finished.Clear();
+    }
+
+    /// <summary>Delivers what is finished, and fails every group that is running or at the head of the line.</summary>
     public void FailAll(Exception cause)
     {
+        Deliver();
         _head?.Fail(cause);
         foreach (var lane in new[] { _active, _draining })
             if (lane is not null) FreeWhere(lane, sample => Failed(sample, cause));
@@ -270,7 +279,7 @@ internal sealed class ContinuousBatch : IDisposable
         if (reason == FinishReason.Length) _counts.TruncatedCompletions++;
         if (completion.KeptTokenIds is null && sample.Group.Request.Sampling.Truncates) _counts.CompletionsWithoutKeptIds++;
         _idle.Push(lane.Remove(row));
-        sample.Group.Finish(completion);
+        if (sample.Group.Finish(completion)) _finished.Add(sample.Group);
     }
 
     private void Recompute()

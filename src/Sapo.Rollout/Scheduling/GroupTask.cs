@@ -48,12 +48,18 @@ internal sealed class GroupTask : IDisposable
     /// <summary>Takes the next sample index to start.</summary>
     public int StartNext() => Request.FirstSampleIndex + _started++;
 
-    /// <summary>Takes in a finished completion; the last one completes the result.</summary>
-    public void Finish(Completion completion)
+    /// <summary>Takes in a finished completion.</summary>
+    /// <returns>True when it was the last one: the group can be delivered.</returns>
+    public bool Finish(Completion completion)
     {
         _completions[completion.SampleIndex - Request.FirstSampleIndex] = completion;
         Request.CompletionFinished?.Invoke(completion);
-        if (++_finished < _completions.Length) return;
+        return ++_finished == _completions.Length;
+    }
+
+    /// <summary>Gives the caller its result.</summary>
+    public void Deliver()
+    {
         _result.TrySetResult(new RolloutGroup(Request.Prompt, _completions!, Request.Sampling));
         Dispose();
     }

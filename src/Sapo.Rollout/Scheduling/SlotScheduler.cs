@@ -138,6 +138,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
         worked |= _batch.Step();
         if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.PrefillSeconds + counts.DecodeSeconds - inRuns);
         lock (_countsGate) _published = counts;
+        _batch.Deliver(); // after the counts: who has a group finds it counted
         if (worked) return;
         _wake.Wait();
         _wake.Reset(); // before the queues are looked at again: nothing that was queued with a wake-up is missed
