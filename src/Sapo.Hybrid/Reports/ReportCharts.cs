@@ -12,9 +12,9 @@ internal static class ReportCharts
             yield return Reward(data);
             if (data.Steps.Any(step => step.Reward.Styles.Count > 0)) yield return Styles(data);
             yield return Length(data);
-            yield return new Chart("Entropy", "nats per token", [Line(data, "entropy", 1, step => step.Learner.EntropyNats)])
+            yield return new Chart("Entropy", "nats per token", [Line(data, "entropy", 1, step => step.Learner.EntropyNats ?? double.NaN)])
             {
-                Note = "Mean entropy of the next-token distribution over the completions", FromZero = true,
+                Note = "Mean entropy of the next-token distribution over the trained completions", FromZero = true,
             };
             if (data.Steps.Any(step => step.Learner.GatePositive is not null || step.Learner.GateNegative is not null)) yield return Gate(data);
             yield return Mismatch(data);

@@ -69,6 +69,7 @@ public sealed class RunSession
         var model = FirstModel.Prepare(_options, _folder);
         var tokenizer = HuggingFaceTokenizer.Load(model);
         var task = TrainingTasks.Create(_options.Task, _options.Seed, tokenizer, model);
+        var problems = task.HeldOutPrompts(_options.Evaluation.Problems); // too few of them are better found out now than after the cold start
         var checkpoints = new Checkpoints(_folder.Checkpoints, _options.Checkpoint.Keep);
         using var device = new DeviceThread("learner");
         using var learner = await device.RunAsync(() => LoadLearner(model)).ConfigureAwait(false);
@@ -83,13 +84,13 @@ public sealed class RunSession
         await using (engine.ConfigureAwait(false))
         {
             var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
-            await EvaluateAsync("before", engine, task, judge, cancel).ConfigureAwait(false);
+            await EvaluateAsync("before", problems, engine, task, judge, cancel).ConfigureAwait(false);
             using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
             {
                 var journal = new StepJournal(_options, task, judge, learner, publisher, engine, log, checkpoints, _stages, _observer, clock, start);
                 await TrainAsync(start, task, judge, learner, device, publisher, engine, probes, journal, cancel).ConfigureAwait(false);
             }
-            await EvaluateAsync("after", engine, task, judge, cancel).ConfigureAwait(false);
+            await EvaluateAsync("after", problems, engine, task, judge, cancel).ConfigureAwait(false);
             PolicyCopy.Write(PublishedPolicy.Open(Path.Combine(_folder.Policies, engine.ActiveVersion.ToString())), _folder.Final);
         }
         var report = ReportPage.Html(ReportData.Read(_folder, _options, learner.Config.ParameterCount, MachineProbe.Look(_folder.Path)));
@@ -143,10 +144,9 @@ public sealed class RunSession
         }
     }
 
-    private async Task EvaluateAsync(string when, RolloutEngine engine, ITrainingTask task, RewardJudge judge, CancellationToken cancel)
+    private async Task EvaluateAsync(string when, IReadOnlyList<Prompt> problems, RolloutEngine engine, ITrainingTask task, RewardJudge judge, CancellationToken cancel)
     {
-        if (_options.Evaluation.Problems == 0 || EvaluationFile.Read(_folder, when) is not null) return;
-        var problems = task.HeldOutPrompts(_options.Evaluation.Problems);
+        if (problems.Count == 0 || EvaluationFile.Read(_folder, when) is not null) return;
         var evaluator = new Evaluator((prompt, samples, sampling, stop) => engine.GenerateAsync(prompt, samples, sampling, stop), judge, task, _time);
         var (result, groups) = await _stages.RunAsync(
             "evaluation", stop => evaluator.RunAsync(problems, _options.Evaluation, _options.Rollout.ToSampling(_options.Seed), stop), cancel,

@@ -71,8 +71,8 @@ public sealed record LearnerSummary
     /// <summary>Mean value of the objective J that is maximised.</summary>
     public required double Objective { get; init; }
 
-    /// <summary>Mean entropy of the next-token distribution, in nats.</summary>
-    public required double EntropyNats { get; init; }
+    /// <summary>Mean entropy of the next-token distribution over the trained completions, in nats; null if nothing was trained on.</summary>
+    public required double? EntropyNats { get; init; }
 
     /// <summary>Mean gradient 2-norm before clipping.</summary>
     public required double GradientNorm { get; init; }

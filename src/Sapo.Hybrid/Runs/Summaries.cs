@@ -41,7 +41,7 @@ internal static class Summaries
     public static LearnerSummary Learner(StepReport report) => new()
     {
         Objective = report.Objective,
-        EntropyNats = report.Entropy,
+        EntropyNats = report.TrainedTokens == 0 ? null : report.Entropy,
         GradientNorm = report.MiniBatches.Average(miniBatch => miniBatch.GradientNorm),
         ClippedShare = report.ClippedShare,
         LearningRate = report.LearningRate,

@@ -32,7 +32,7 @@ internal abstract class RunDisplay : IRunObserver, IDisposable
         return
         [
             $"{record.Step}/{steps}", record.Reward.Mean?.ToString("0.000") ?? "none", record.Reward.PassRate.ToString("0.000"), record.Learner.Mismatch?.MaxNats.ToString("0.0e0") ?? "none",
-            record.Learner.EntropyNats.ToString("0.000"), record.Completions.MeanTokens.ToString("0.0"), record.Time.EngineTokensPerSecond.ToString("N0"),
+            record.Learner.EntropyNats?.ToString("0.000") ?? "none", record.Completions.MeanTokens.ToString("0.0"), record.Time.EngineTokensPerSecond.ToString("N0"),
             record.Time.LearnerTokensPerSecond.ToString("N0"), $"{Seconds("rollout")} {Seconds("learn")} {Seconds("publish")} {Seconds("swap")}",
         ];
     }
