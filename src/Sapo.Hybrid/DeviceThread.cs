@@ -9,6 +9,7 @@ namespace Sapo.Hybrid;
 public sealed class DeviceThread : IDisposable
 {
     private readonly BlockingCollection<Action> _work = [];
+    private readonly ConcurrentStack<IDisposable> _owned = [];
     private readonly Thread _thread;
 
     /// <summary>Starts the thread.</summary>
@@ -41,9 +42,20 @@ public sealed class DeviceThread : IDisposable
         return done.Task;
     }
 
-    /// <summary>Finishes what is queued. A thread that is stuck in native code is given up after a moment; it ends with the process.</summary>
+    /// <summary>Takes over a resource that is used on this thread: it is disposed of here, after everything that is queued.</summary>
+    public T Own<T>(T resource) where T : IDisposable
+    {
+        _owned.Push(resource);
+        return resource;
+    }
+
+    /// <summary>Finishes what is queued, then what is owned. A thread that is stuck in native code is given up after a moment; it ends with the process.</summary>
     public void Dispose()
     {
+        _work.Add(() =>
+        {
+            while (_owned.TryPop(out var resource)) resource.Dispose();
+        });
         _work.CompleteAdding();
         if (_thread.Join(TimeSpan.FromSeconds(10))) _work.Dispose();
     }

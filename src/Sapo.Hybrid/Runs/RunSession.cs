@@ -72,25 +72,22 @@ public sealed class RunSession
         var problems = task.HeldOutPrompts(_options.Evaluation.Problems); // too few of them are better found out now than after the cold start
         var checkpoints = new Checkpoints(_folder.Checkpoints, _options.Checkpoint.Keep);
         using var device = new DeviceThread("learner");
-        using var learner = await device.RunAsync(() => LoadLearner(model)).ConfigureAwait(false);
+        var learner = await device.RunAsync(() => device.Own(LoadLearner(model))).ConfigureAwait(false);
         var start = await device.RunAsync(() => PrepareLearner(learner, task, checkpoints, cancel)).ConfigureAwait(false);
         var clock = new RunClock(_time, start.ElapsedSeconds);
 
         using var publisher = new PolicyPublisher(_folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds));
         var probes = ProbeSequences.Of(task);
-        var policy = await publisher.PublishAsync(await device.RunAsync(() => learner.Snapshot(probes)).ConfigureAwait(false), cancel).ConfigureAwait(false);
+        var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
         if (_options.ColdStart is not null && start.Step == 0) PolicyCopy.Write(policy, _folder.ColdStart);
         var engine = await RolloutEngine.StartAsync(policy, _options.Engine, ThreadBudget.ForMachine(overlapped: _options.MaxStaleness > 0).EngineThreads, tokenizer, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
-            var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
-            await EvaluateAsync("before", problems, engine, task, judge, cancel).ConfigureAwait(false);
+            var run = new RunParts(_options, task, new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of), device, learner, publisher, engine, _stages, probes);
+            await EvaluateAsync("before", problems, run, cancel).ConfigureAwait(false);
             using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
-            {
-                var journal = new StepJournal(_options, task, judge, learner, publisher, engine, log, checkpoints, _stages, _observer, clock, start);
-                await TrainAsync(start, task, judge, learner, device, publisher, engine, probes, journal, cancel).ConfigureAwait(false);
-            }
-            await EvaluateAsync("after", problems, engine, task, judge, cancel).ConfigureAwait(false);
+                await TrainAsync(run, start, new StepJournal(run, log, checkpoints, _observer, clock, start), cancel).ConfigureAwait(false);
+            await EvaluateAsync("after", problems, run, cancel).ConfigureAwait(false);
             PolicyCopy.Write(PublishedPolicy.Open(Path.Combine(_folder.Policies, engine.ActiveVersion.ToString())), _folder.Final);
         }
         var report = ReportPage.Html(ReportData.Read(_folder, _options, learner.Config.ParameterCount, MachineProbe.Look(_folder.Path)));
@@ -116,9 +113,7 @@ public sealed class RunSession
         return state;
     }
 
-    private async Task TrainAsync(
-        CheckpointState start, ITrainingTask task, RewardJudge judge, PolicyLearner learner, DeviceThread device, PolicyPublisher publisher, RolloutEngine engine,
-        IReadOnlyList<int[]> probes, StepJournal journal, CancellationToken cancel)
+    private async Task TrainAsync(RunParts run, CheckpointState start, StepJournal journal, CancellationToken cancel)
     {
         var sampling = _options.Rollout.ToSampling(_options.Seed);
         var numbers = new PumpOptions
@@ -128,31 +123,31 @@ public sealed class RunSession
             FirstPrompt = start.NextPrompt,
             EndPrompt = start.NextPrompt + (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
         };
-        var pump = new RolloutPump(numbers, task.TrainingPrompt, (prompt, stop) => engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), judge);
+        var pump = new RolloutPump(numbers, run.Task.TrainingPrompt, (prompt, stop) => run.Engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), run.Judge);
         await using (pump.ConfigureAwait(false))
         {
             try
             {
-                await new TrainLoop(_options, pump, learner, device, publisher, engine, _stages, probes, journal).RunAsync(start.Step + 1, cancel).ConfigureAwait(false);
+                await new TrainLoop(run, pump, journal).RunAsync(start.Step + 1, cancel).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (cancel.IsCancellationRequested)
             {
-                var saved = await device.RunAsync(journal.SaveReached).ConfigureAwait(false);
+                var saved = await run.Device.RunAsync(journal.SaveReached).ConfigureAwait(false);
                 _observer.Say($"Interrupted: step {saved} of {_options.Steps} is saved in {_folder.Path}.");
                 throw;
             }
         }
     }
 
-    private async Task EvaluateAsync(string when, IReadOnlyList<Prompt> problems, RolloutEngine engine, ITrainingTask task, RewardJudge judge, CancellationToken cancel)
+    private async Task EvaluateAsync(string when, IReadOnlyList<Prompt> problems, RunParts run, CancellationToken cancel)
     {
         if (problems.Count == 0 || EvaluationFile.Read(_folder, when) is not null) return;
-        var evaluator = new Evaluator((prompt, samples, sampling, stop) => engine.GenerateAsync(prompt, samples, sampling, stop), judge, task, _time);
+        var evaluator = new Evaluator((prompt, samples, sampling, stop) => run.Engine.GenerateAsync(prompt, samples, sampling, stop), run.Judge, run.Task, _time);
         var (result, groups) = await _stages.RunAsync(
             "evaluation", stop => evaluator.RunAsync(problems, _options.Evaluation, _options.Rollout.ToSampling(_options.Seed), stop), cancel,
-            () => (engine.Counters.GeneratedTokens, "evaluation")).ConfigureAwait(false);
+            () => (run.Engine.Counters.GeneratedTokens, "evaluation")).ConfigureAwait(false);
         _stages.TakeSeconds(); // an evaluation is no phase of a step
-        RolloutLines.Write(_folder.RolloutFile(when), groups, judge);
+        RolloutLines.Write(_folder.RolloutFile(when), groups, run.Judge);
         EvaluationFile.Write(_folder, when, result);
         _observer.Evaluated(when, result);
     }

@@ -1,10 +1,6 @@
 using Sapo.Core;
-using Sapo.Core.Options;
-using Sapo.Hybrid.Rollouts;
-using Sapo.Hybrid.Tasks;
 using Sapo.Learner;
 using Sapo.Rollout;
-using Sapo.Sync;
 
 namespace Sapo.Hybrid.Runs;
 
@@ -12,11 +8,9 @@ namespace Sapo.Hybrid.Runs;
 /// Keeps the books of a run: the log's line first, then, when due, the checkpoint, then what is no longer needed is
 /// removed. A process killed between two of these leaves a folder that goes on from its last checkpoint.
 /// </summary>
-internal sealed class StepJournal(
-    RunOptions options, ITrainingTask task, RewardJudge judge, PolicyLearner learner, PolicyPublisher publisher, RolloutEngine engine, RunLog log, Checkpoints checkpoints,
-    StallWatch stages, IRunObserver observer, RunClock clock, CheckpointState start)
+internal sealed class StepJournal(RunParts run, RunLog log, Checkpoints checkpoints, IRunObserver observer, RunClock clock, CheckpointState start)
 {
-    private EngineCounters _counters = engine.Counters;
+    private EngineCounters _counters = run.Engine.Counters;
     private CheckpointState _saved = start;
     private CheckpointState _reached = start;
 
@@ -27,16 +21,16 @@ internal sealed class StepJournal(
     public StepRecord Record(long step, IReadOnlyList<ScoredGroup> groups, StepReport report)
     {
         var record = ToRecord(step, groups, report);
-        log.Write(record, groups, judge);
-        observer.StepDone(record, options.Steps);
+        log.Write(record, groups, run.Judge);
+        observer.StepDone(record, run.Options.Steps);
         _reached = new CheckpointState
         {
             Step = step,
-            Version = learner.Version.Value,
+            Version = run.Learner.Version.Value,
             NextPrompt = groups[^1].Group.Prompt.Id + 1,
             ElapsedSeconds = clock.ElapsedSeconds,
         };
-        if (step % options.Checkpoint.EverySteps == 0 || step == options.Steps) Save();
+        if (step % run.Options.Checkpoint.EverySteps == 0 || step == run.Options.Steps) Save();
         return record;
     }
 
@@ -50,22 +44,22 @@ internal sealed class StepJournal(
 
     private void Save()
     {
-        checkpoints.Save(_reached, learner.SaveState);
+        checkpoints.Save(_reached, run.Learner.SaveState);
         _saved = _reached;
-        publisher.Retain(checkpoints.Versions());
+        run.Publisher.Retain(checkpoints.Versions());
     }
 
     private StepRecord ToRecord(long step, IReadOnlyList<ScoredGroup> groups, StepReport report)
     {
-        var seconds = stages.TakeSeconds();
-        var (before, now) = (_counters, engine.Counters);
+        var seconds = run.Stages.TakeSeconds();
+        var (before, now) = (_counters, run.Engine.Counters);
         _counters = now;
         return new StepRecord
         {
             Step = step,
-            Version = learner.Version.Value,
-            Reward = Summaries.Rewards(groups, task, judge.TextOf),
-            Completions = Summaries.Completions(groups, new PolicyVersion(learner.Version.Value - 1)),
+            Version = run.Learner.Version.Value,
+            Reward = Summaries.Rewards(groups, run.Task, run.Judge.TextOf),
+            Completions = Summaries.Completions(groups, new PolicyVersion(run.Learner.Version.Value - 1)),
             Learner = Summaries.Learner(report),
             Time = new StepTime
             {

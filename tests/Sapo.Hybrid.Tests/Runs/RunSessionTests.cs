@@ -73,6 +73,26 @@ public sealed class RunSessionTests
     }
 
     [Fact]
+    public async Task RunAsync_ProblemsFromAFile_TrainsOnAModelFolder()
+    {
+        using var folder = new TemporaryFolder();
+        await RunSession.RunAsync(Options(1), folder.At("first"), fresh: false, new Recorder(), TimeProvider.System, default);
+        var problems = folder.File("p.jsonl", string.Concat(Enumerable.Range(10, 20).Select(a => $"{{\"prompt\": \"{a}+11=\", \"answer\": {a + 11}}}\n")));
+        var options = Options(2) with
+        {
+            Model = new ModelOptions { Folder = folder.At("first", "final") }, ColdStart = null,
+            Task = new JsonlTaskOptions { Train = problems, HeldOut = problems, Chat = false },
+        };
+        var observer = new Recorder();
+        var outcome = await RunSession.RunAsync(options.Validated(), folder.At("second"), fresh: false, observer, TimeProvider.System, default);
+        Assert.Equal(2, observer.Records.Count);
+        Assert.Equal(16, outcome.After!.Problems);
+        Assert.Equal(0, outcome.After.Unscored);
+        Assert.False(Directory.Exists(folder.At("second", "coldstart")));
+        Assert.Equal(2, PublishedPolicy.Open(folder.At("second", "final")).Version.Value);
+    }
+
+    [Fact]
     public async Task RunAsync_BrokenModelFolder_IsOneMessage()
     {
         using var folder = new TemporaryFolder();
