@@ -7,7 +7,12 @@ using TorchSharp;
 
 namespace Sapo.Learner.Tests.Training;
 
+/// <summary>Tests that look at the whole process run alone.</summary>
+[CollectionDefinition(nameof(WholeProcess), DisableParallelization = true)]
+public sealed class WholeProcess;
+
 /// <summary>Native memory has one owner and goes back: counted in tensors after one step, in resident bytes after many.</summary>
+[Collection(nameof(WholeProcess))]
 public sealed class MemoryTests
 {
     private static readonly LearnerOptions Options = new() { MiniBatches = 2, MaxTokensPerMicroBatch = 40, LearningRate = 1e-4 };
