@@ -16,7 +16,8 @@ fail() {
   exit 2
 }
 
-mkdir -p "$state/logs" 2>/dev/null || fail "Cannot write to $root." "Give this user the right to write there, or clone into a folder of its own."
+{ mkdir -p "$state/logs" && [ -w "$state/logs" ]; } 2>/dev/null ||
+  fail "Cannot write to $root." "Give this user the right to write there, or clone into a folder of its own."
 
 # dotnet, NuGet and npm keep files under HOME; a service or a container may have none, or one that cannot be written.
 prepare_home() {
@@ -75,7 +76,7 @@ run_step() {
   shift 2
   try_step "$title" "$@" && return
   say "---- the last lines of $step_log"
-  tail -n 20 "$step_log" >&2
+  tail -n 12 "$step_log" >&2
   say "----"
   fail "Failed: $title" "$remedy"
 }
@@ -84,7 +85,8 @@ run_step() {
 try_step() {
   local title=$1 started=$SECONDS child code=0 spoken=0
   shift
-  step_log="$state/logs/$(printf '%s' "$title" | tr -cs 'A-Za-z0-9' '-').log"
+  step_log=$(printf '%s' "$title" | tr -cs 'A-Za-z0-9' '-')
+  step_log="$state/logs/${step_log#-}.log"
   # A process group of its own, so that Ctrl-C ends all of it. No lock is inherited: a compiler server would keep it.
   set -m
   ("$@") >"$step_log" 2>&1 </dev/null 8>&- 9>&- &
