@@ -79,10 +79,11 @@ public sealed class RolloutEngine : IAsyncDisposable
     /// switches between two decode steps. On any failure the old version goes on serving.
     /// </summary>
     /// <param name="policy">Of the same model, under another version number.</param>
-    /// <param name="cancel">Cancels the build; not a switch that is waiting for an older version to drain.</param>
+    /// <param name="cancel">Gives the swap up, also while it waits for an older version to drain.</param>
     /// <returns>When the new version is active.</returns>
     /// <exception cref="SwapFailedException">The new version's log-probs are not the learner's.</exception>
     /// <exception cref="UserErrorException">The folder is broken or of another model.</exception>
+    /// <exception cref="TimeoutException">A phase (load, probe, switch) passed its deadline of ten minutes.</exception>
     /// <exception cref="InvalidOperationException">The version is the active one, or another swap is under way.</exception>
     public Task<SwapReport> SwapAsync(PublishedPolicy policy, CancellationToken cancel) => _slot.SwapAsync(policy, cancel);
 
@@ -114,7 +115,7 @@ public sealed class RolloutEngine : IAsyncDisposable
                 options.Slots, options.PromptRows, options.PrefillChunk, options.Swap == "inFlight", options.InFlightKeyValues == "recompute",
                 tokenizer is null ? null : () => tokenizer.CreateStreamingDecoder(skipSpecialTokens: true).Append);
             var scheduler = new SlotScheduler(loaded.Activate(), rows, settings, time);
-            var slot = new PolicySlot(policy, loader, scheduler, options, time);
+            var slot = new PolicySlot(policy, loader, scheduler, options, time, PolicySlot.DefaultPhaseDeadline);
             return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), loader, rows, scheduler, slot, config.ParameterCount * sizeof(float));
         }
         catch

@@ -1,33 +1,38 @@
 // Which version the engine serves, and how another one takes its place:
 //
-//   SwapAsync:  load ──> probe ──> scheduler switches between two steps ──> active
-//                  (any failure: the old version goes on serving)             │
-//   behind it:                                         load prepacked ──> probe ──> scheduler replaces the session
+//   SwapAsync:  load ──> probe ──> switch (the scheduler, between two steps) ──> active
+//                  (any failure: the old version goes on serving)                 │
+//   behind it:                                             load prepacked ──> probe ──> switch (same version)
 //
 // The first load can leave prepacking out, which makes it ready in milliseconds; the prepacked session of the same
 // version is then built behind it. One swap at a time; a swap first waits for the build behind the one before it.
+// Native loads cannot be interrupted: one whose caller gives up is disposed when it ends.
 using Sapo.Core.Options;
 using Sapo.Rollout.Scheduling;
 
 namespace Sapo.Rollout.Policies;
 
-/// <summary>The place where the active policy version is leased and exchanged. Borrows the scheduler.</summary>
+/// <summary>The place where the active policy version is leased and exchanged. Borrows the scheduler and the loader.</summary>
 internal sealed class PolicySlot : IAsyncDisposable
 {
+    /// <summary>How long loading with its probe, and the switch, may each take: far beyond any sound one.</summary>
+    public static readonly TimeSpan DefaultPhaseDeadline = TimeSpan.FromMinutes(10);
+
     private readonly IPolicyLoader _loader;
     private readonly SlotScheduler _scheduler;
     private readonly EngineOptions _options;
     private readonly TimeProvider _time;
+    private readonly TimeSpan _phaseDeadline;
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _disposal = new();
-    private Task _behind = Task.CompletedTask;
+    private Task _behind = Task.CompletedTask, _abandoned = Task.CompletedTask;
     private PublishedPolicy _active;
     private SwapReport? _lastSwap;
     private int _swapping;
 
     /// <summary>A slot whose scheduler already decodes <paramref name="active"/>.</summary>
-    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time) =>
-        (_active, _loader, _scheduler, _options, _time) = (active, loader, scheduler, options, time);
+    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time, TimeSpan phaseDeadline) =>
+        (_active, _loader, _scheduler, _options, _time, _phaseDeadline) = (active, loader, scheduler, options, time, phaseDeadline);
 
     /// <summary>The version new completions start on.</summary>
     public PublishedPolicy Active
@@ -65,56 +70,100 @@ internal sealed class PolicySlot : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for the build behind the last swap.</summary>
+    /// <summary>Waits for what is still being built.</summary>
     public async ValueTask DisposeAsync()
     {
         await _disposal.CancelAsync().ConfigureAwait(false);
         await _behind.ConfigureAwait(false);
+        await _abandoned.ConfigureAwait(false);
         _disposal.Dispose();
     }
 
     private async Task<SwapReport> SwapAsync(PublishedPolicy policy, long start, CancellationToken cancel)
     {
-        var (loaded, build, probe, difference) = await Task.Run(() => LoadProbed(policy, _options.Prepack == "before", cancel), cancel).ConfigureAwait(false);
-        lock (_gate) _lastSwap = new SwapReport(policy.Version, build, probe, difference, ActiveMilliseconds: 0);
-        await _scheduler.SwitchAsync(loaded.Activate(), () => Update(report => report with { FirstTokenMilliseconds = Since(start) })).ConfigureAwait(false);
+        var probed = await LoadAsync(policy, _options.Prepack == "before", cancel).ConfigureAwait(false);
+        lock (_gate) _lastSwap = new SwapReport(policy.Version, probed.BuildMilliseconds, probed.ProbeMilliseconds, probed.Difference, ActiveMilliseconds: 0);
+        await SwitchAsync(probed, () => Update(report => report with { FirstTokenMilliseconds = Since(start) }), cancel).ConfigureAwait(false);
         lock (_gate) _active = policy;
         var done = Update(report => report with { ActiveMilliseconds = Since(start) });
         if (_options.Prepack == "behind") _behind = Task.Run(() => BuildBehindAsync(policy, start), CancellationToken.None);
         return done;
     }
 
-    private (ILoadedPolicy Loaded, double Build, double Probe, double Difference) LoadProbed(PublishedPolicy policy, bool prepack, CancellationToken cancel)
-    {
-        var start = _time.GetTimestamp();
-        var loaded = _loader.Load(policy, prepack);
-        try
-        {
-            var build = Since(start);
-            cancel.ThrowIfCancellationRequested();
-            var probeStart = _time.GetTimestamp();
-            var difference = loaded.Probe(policy.Manifest.Probe);
-            cancel.ThrowIfCancellationRequested();
-            return (loaded, build, Since(probeStart), difference);
-        }
-        catch
-        {
-            loaded.Dispose();
-            throw;
-        }
-    }
-
     private async Task BuildBehindAsync(PublishedPolicy policy, long start)
     {
         try
         {
-            var (loaded, _, _, _) = LoadProbed(policy, prepack: true, _disposal.Token);
-            await _scheduler.SwitchAsync(loaded.Activate(), firstStep: null).ConfigureAwait(false);
+            var probed = await LoadAsync(policy, prepack: true, _disposal.Token).ConfigureAwait(false);
+            await SwitchAsync(probed, firstStep: null, _disposal.Token).ConfigureAwait(false);
             Update(report => report with { FullSpeedMilliseconds = Since(start) });
         }
         catch (Exception failure) // the unpacked session goes on serving; the report says why it stays slow
         {
             Update(report => report with { FullSpeedFailure = failure.Message });
+        }
+    }
+
+    private async Task<ProbedPolicy> LoadAsync(PublishedPolicy policy, bool prepack, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        var phase = "load";
+        var work = Task.Run(
+            () =>
+            {
+                var start = _time.GetTimestamp();
+                var loaded = _loader.Load(policy, prepack);
+                try
+                {
+                    var build = Since(start);
+                    Volatile.Write(ref phase, "probe");
+                    var difference = loaded.Probe(policy.Manifest.Probe);
+                    return new ProbedPolicy(loaded, policy.Version, build, Since(start) - build, difference);
+                }
+                catch
+                {
+                    loaded.Dispose();
+                    throw;
+                }
+            },
+            CancellationToken.None);
+        try
+        {
+            return await work.WaitAsync(_phaseDeadline, _time, cancel).ConfigureAwait(false);
+        }
+        catch (Exception gaveUp) when (!work.IsCompleted && gaveUp is TimeoutException or OperationCanceledException)
+        {
+            _abandoned = Task.WhenAll(_abandoned, DisposeWhenDoneAsync(work));
+            if (gaveUp is TimeoutException) throw Late(policy.Version, Volatile.Read(ref phase), gaveUp);
+            throw;
+        }
+    }
+
+    private async Task SwitchAsync(ProbedPolicy probed, Action? firstStep, CancellationToken cancel)
+    {
+        using var timer = new CancellationTokenSource(_phaseDeadline, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, timer.Token);
+        try
+        {
+            await _scheduler.SwitchAsync(probed.Loaded.Activate(), firstStep, either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException gaveUp) when (timer.IsCancellationRequested && !cancel.IsCancellationRequested)
+        {
+            throw Late(probed.Version, "switch", gaveUp);
+        }
+    }
+
+    private TimeoutException Late(PolicyVersion version, string phase, Exception cause) =>
+        new($"Activating {version} did not finish its phase '{phase}' within {_phaseDeadline}; the version before it goes on serving.", cause);
+
+    private static async Task DisposeWhenDoneAsync(Task<ProbedPolicy> work)
+    {
+        try
+        {
+            (await work.ConfigureAwait(false)).Loaded.Dispose();
+        }
+        catch (Exception) // it disposed itself, and its caller has been told of another failure
+        {
         }
     }
 
@@ -124,4 +173,6 @@ internal sealed class PolicySlot : IAsyncDisposable
     }
 
     private double Since(long start) => _time.GetElapsedTime(start).TotalMilliseconds;
+
+    private sealed record ProbedPolicy(ILoadedPolicy Loaded, PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, double Difference);
 }

@@ -37,9 +37,39 @@ internal sealed class SlotScheduler : IAsyncDisposable
     private Exception? _failure;
     private volatile bool _stopping;
 
-    private sealed record Switch(IDecodeSession Session, Action? FirstStep)
+    private sealed class Switch(IDecodeSession session, Action? firstStep)
     {
-        public TaskCompletionSource Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly Lock _gate = new();
+        private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>Completes with the switch, its failure or its withdrawal.</summary>
+        public Task Done => _done.Task;
+
+        /// <summary>Lets the caller go; the session is disposed where it is found. Nothing happens once the switch is made.</summary>
+        public void Withdraw(CancellationToken cancel)
+        {
+            lock (_gate) _done.TrySetCanceled(cancel); // not while it is being made: made or withdrawn, never both
+        }
+
+        /// <summary>Makes the switch, if it was not withdrawn, and has it counted before its caller hears of it.</summary>
+        /// <returns>False when it has to wait.</returns>
+        public bool TryMake(SlotScheduler scheduler)
+        {
+            lock (_gate)
+            {
+                if (_done.Task.IsCompleted) session.Dispose();
+                else if (!scheduler._batch.TrySwitch(session, firstStep)) return false;
+                scheduler.Publish();
+                _done.TrySetResult();
+                return true;
+            }
+        }
+
+        public void Fail(Exception cause)
+        {
+            session.Dispose();
+            _done.TrySetException(cause);
+        }
     }
 
     /// <summary>Starts the thread.</summary>
@@ -86,14 +116,19 @@ internal sealed class SlotScheduler : IAsyncDisposable
     /// <summary>Installs a session between two steps; it belongs to the scheduler from this call on.</summary>
     /// <param name="session">Of another version: new completions start on it. Of the active version: it takes the old one's place.</param>
     /// <param name="firstStep">Called once, on the engine's thread, after the session's first decode step.</param>
+    /// <param name="cancel">Withdraws the session while it waits.</param>
     /// <returns>Completes when the session is the active one; waits while an older version still drains.</returns>
-    public Task SwitchAsync(IDecodeSession session, Action? firstStep)
+    public async Task SwitchAsync(IDecodeSession session, Action? firstStep, CancellationToken cancel)
     {
         var change = new Switch(session, firstStep);
         _switches.Enqueue(change);
         _wake.Set();
         if (_stopped.Task.IsCompleted) FailSwitches();
-        return change.Done.Task;
+        using (cancel.Register(() =>
+        {
+            change.Withdraw(cancel);
+            _wake.Set();
+        })) await change.Done.ConfigureAwait(false);
     }
 
     /// <summary>Fails what waits or runs with <see cref="ObjectDisposedException"/>, ends the thread, disposes the sessions.</summary>
@@ -128,31 +163,28 @@ internal sealed class SlotScheduler : IAsyncDisposable
         ref var counts = ref _batch.Counts;
         var start = _time.GetTimestamp();
         var inRuns = counts.PrefillSeconds + counts.DecodeSeconds;
-        while (_switches.TryPeek(out var change) && _batch.TrySwitch(change.Session, change.FirstStep))
-        {
-            _switches.TryDequeue(out _);
-            change.Done.TrySetResult();
-        }
+        while (_switches.TryPeek(out var change) && change.TryMake(this)) _switches.TryDequeue(out _);
         _batch.FreeAbandoned();
         var worked = _batch.Admit(_next);
         worked |= _batch.Step();
         if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.PrefillSeconds + counts.DecodeSeconds - inRuns);
-        lock (_countsGate) _published = counts;
+        Publish();
         _batch.Deliver(); // after the counts: who has a group finds it counted
         if (worked) return;
         _wake.Wait();
         _wake.Reset(); // before the queues are looked at again: nothing that was queued with a wake-up is missed
     }
 
+    private void Publish()
+    {
+        lock (_countsGate) _published = _batch.Counts;
+    }
+
     private GroupTask? NextInLine() => _requests.Reader.TryRead(out var next) ? next : null;
 
     private void FailSwitches()
     {
-        while (_switches.TryDequeue(out var change))
-        {
-            change.Session.Dispose();
-            change.Done.TrySetException(EndCause());
-        }
+        while (_switches.TryDequeue(out var change)) change.Fail(EndCause());
     }
 
     private Exception EndCause() => _failure ?? new ObjectDisposedException(nameof(RolloutEngine), "The rollout engine was disposed.");

@@ -26,7 +26,7 @@ public sealed class VersionSwitchTests
     {
         await using var harness = new SchedulerHarness(slots: 2, minimumRows: 2);
         var early = harness.Generate(Prompt(1, 4), groupSize: 1, maxNewTokens: 200);
-        for (var version = 1; version < 4; version++) await harness.Scheduler.SwitchAsync(harness.NewSession(version, minimumRows: 2), firstStep: null);
+        for (var version = 1; version < 4; version++) await harness.Scheduler.SwitchAsync(harness.NewSession(version, minimumRows: 2), firstStep: null, default);
         var late = await harness.Generate(Prompt(2, 4), groupSize: 3, maxNewTokens: 5);
         Assert.Equal(3, late.Completions.Count);
         Assert.Equal(200, (await early).Completions[0].TokenIds.Length);
@@ -52,13 +52,34 @@ public sealed class VersionSwitchTests
         await run.SwitchAsync(New);
         _ = run.Harness.Generate(Prompt(2, 4), groupSize: 1, maxNewTokens: 500);
         await run.StepAsync(2);
-        var third = run.Harness.Scheduler.SwitchAsync(run.Harness.NewSession(2), firstStep: null);
+        var third = run.Harness.Scheduler.SwitchAsync(run.Harness.NewSession(2), firstStep: null, default);
         await run.StepAsync(2);
         Assert.False(third.IsCompleted);
         run.Open();
         await run.Early;
         await third;
         Assert.True(run.Harness.Session.IsDisposed);
+    }
+
+    [Fact]
+    public async Task SwitchAsync_WithdrawnWhileItWaits_LeavesTheVersionBeforeItServing()
+    {
+        await using var run = new GatedRun(inFlight: false, recompute: false);
+        await run.StepAsync(5);
+        await run.SwitchAsync(New);
+        _ = run.Harness.Generate(Prompt(2, 4), groupSize: 1, maxNewTokens: 500);
+        await run.StepAsync(2);
+        using var cancel = new CancellationTokenSource();
+        using var third = run.Harness.NewSession(2);
+        var switched = run.Harness.Scheduler.SwitchAsync(third, firstStep: null, cancel.Token);
+        await run.StepAsync(2);
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => switched);
+        run.Open();
+        var late = await run.Harness.Generate(Prompt(3, 4), groupSize: 1, maxNewTokens: 5);
+        Assert.Equal(New, Assert.Single(late.Completions[0].VersionSpans).Version);
+        await run.Early;
+        Assert.True(third.IsDisposed);
     }
 
     [Theory]
@@ -114,7 +135,7 @@ public sealed class VersionSwitchTests
     {
         await using var harness = new SchedulerHarness(slots: 2);
         var reports = 0;
-        await harness.Scheduler.SwitchAsync(harness.NewSession(1), () => reports++);
+        await harness.Scheduler.SwitchAsync(harness.NewSession(1), () => reports++, default);
         Assert.Equal(0, reports);
         await harness.Generate(Prompt(1, 3), groupSize: 2, maxNewTokens: 4);
         Assert.Equal(1, reports);
@@ -153,7 +174,7 @@ public sealed class VersionSwitchTests
         {
             Successor = Harness.NewSession(version.Value);
             await _waiting.WaitAsync(); // in the middle of a step
-            var switched = Harness.Scheduler.SwitchAsync(Successor, firstStep: null);
+            var switched = Harness.Scheduler.SwitchAsync(Successor, firstStep: null, default);
             _steps.Release();
             await switched;
         }
