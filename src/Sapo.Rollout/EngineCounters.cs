@@ -39,7 +39,10 @@ public sealed record EngineCounters
     /// <summary>Seconds inside decode runs.</summary>
     public double DecodeSeconds { get; init; }
 
-    /// <summary>Seconds the engine's thread spent on everything else while it had work: scheduling, copies of keys and values, callbacks.</summary>
+    /// <summary>Seconds in copies of keys and values: prompts to their completions' slots, and slots that close up.</summary>
+    public double CopySeconds { get; init; }
+
+    /// <summary>Seconds the engine's thread spent on everything else while it had work: scheduling, collecting tokens, callbacks.</summary>
     public double HostSeconds { get; init; }
 
     /// <summary>Version switches.</summary>

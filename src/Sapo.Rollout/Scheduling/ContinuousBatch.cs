@@ -191,7 +191,7 @@ internal sealed class ContinuousBatch : IDisposable
             var stops = group.Request.Sampling.StopStrings;
             sample.Start(group, group.StartNext(), stops.Count == 0 ? null : new StopText(_settings.TextDecoder!(), stops));
             var row = _active.Add(sample);
-            if (_headPrompt is not null) _active.Session.CopyRow(_headPrompt.Row, row, group.SharedTokens.Length);
+            if (_headPrompt is not null) Copy(_active, _headPrompt.Row, row, group.SharedTokens.Length);
             SetInputs(row, group.Request.Sampling);
             _counts.PromptTokensRequested += group.SharedTokens.Length;
             advanced = true;
@@ -216,8 +216,15 @@ internal sealed class ContinuousBatch : IDisposable
 
     private void Move(Lane lane, int from, int to, int length)
     {
-        lane.Session.CopyRow(from, to, length);
+        Copy(lane, from, to, length);
         _rows.CopyInputs(from, to);
+    }
+
+    private void Copy(Lane lane, int from, int to, int length)
+    {
+        var start = _time.GetTimestamp();
+        lane.Session.CopyRow(from, to, length);
+        _counts.CopySeconds += _time.GetElapsedTime(start).TotalSeconds;
     }
 
     private void Step(Lane lane, Action<int, int, int> move)

@@ -5,7 +5,10 @@ internal struct SchedulerCounts
 {
     public long PromptTokensRequested, PromptTokensComputed, GeneratedTokens, Completions, TruncatedCompletions, CompletionsWithoutKeptIds;
     public long DecodeSteps, SlotStepsUsed, SlotStepsAvailable, Swaps;
-    public double PrefillSeconds, DecodeSeconds, HostSeconds;
+    public double PrefillSeconds, DecodeSeconds, CopySeconds, HostSeconds;
+
+    /// <summary>Seconds that have a name of their own.</summary>
+    public readonly double NamedSeconds => PrefillSeconds + DecodeSeconds + CopySeconds;
 
     /// <summary>The public form.</summary>
     /// <param name="keyValueBytes">Bytes of keys and values.</param>
@@ -23,6 +26,7 @@ internal struct SchedulerCounts
         SlotStepsAvailable = SlotStepsAvailable,
         PrefillSeconds = PrefillSeconds,
         DecodeSeconds = DecodeSeconds,
+        CopySeconds = CopySeconds,
         HostSeconds = HostSeconds,
         Swaps = Swaps,
         KeyValueBytes = keyValueBytes,

@@ -162,12 +162,12 @@ internal sealed class SlotScheduler : IAsyncDisposable
     {
         ref var counts = ref _batch.Counts;
         var start = _time.GetTimestamp();
-        var inRuns = counts.PrefillSeconds + counts.DecodeSeconds;
+        var named = counts.NamedSeconds;
         while (_switches.TryPeek(out var change) && change.TryMake(this)) _switches.TryDequeue(out _);
         _batch.FreeAbandoned();
         var worked = _batch.Admit(_next);
         worked |= _batch.Step();
-        if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.PrefillSeconds + counts.DecodeSeconds - inRuns);
+        if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.NamedSeconds - named);
         Publish();
         _batch.Deliver(); // after the counts: who has a group finds it counted
         if (worked) return;
