@@ -35,22 +35,22 @@ internal readonly record struct TextOrToken(string Text, int? TokenId, bool Star
 /// <summary>Finds added tokens in text. Safe for use by many threads.</summary>
 internal sealed class AddedTokenMatcher
 {
-    private readonly Node root = new();
-    private readonly bool any;
+    private readonly Node _root = new();
+    private readonly bool _any;
 
     /// <param name="tokens">The tokens to find and the text under which each is looked for.</param>
     public AddedTokenMatcher(IEnumerable<(AddedToken Token, string Text)> tokens)
     {
         foreach (var (token, text) in tokens)
         {
-            var node = root;
+            var node = _root;
             foreach (var character in text)
             {
                 if (!node.Next.TryGetValue(character, out var next)) node.Next[character] = next = new Node();
                 node = next;
             }
             node.Token = token;
-            any = true;
+            _any = true;
         }
     }
 
@@ -62,7 +62,7 @@ internal sealed class AddedTokenMatcher
     {
         var text = piece.Text;
         var start = 0;
-        for (var at = 0; any && at < text.Length;)
+        for (var at = 0; _any && at < text.Length;)
         {
             var (token, end) = LongestAt(text, at);
             if (token is null)
@@ -85,7 +85,7 @@ internal sealed class AddedTokenMatcher
 
     private (AddedToken? Token, int End) LongestAt(string text, int start)
     {
-        var node = root;
+        var node = _root;
         (AddedToken? Token, int End) longest = default;
         for (var at = start; at < text.Length && node.Next.TryGetValue(text[at], out var next); at++)
         {

@@ -15,34 +15,34 @@ internal sealed class BytePairEncoding
     private const int LongestCachedWord = 64;
     private const int MostCachedWords = 1 << 16;
 
-    private readonly Dictionary<string, int> vocabulary;
-    private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> vocabularyBySpan;
-    private readonly Dictionary<long, (int Rank, int Id)> merges;
-    private readonly int? unknownId;
-    private readonly bool fuseUnknown;
-    private readonly bool ignoreMerges;
-    private readonly int[]? byteFallbackIds;
-    private readonly ConcurrentDictionary<string, int[]> cache = new(StringComparer.Ordinal);
-    private int cachedWords;
+    private readonly Dictionary<string, int> _vocabulary;
+    private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _vocabularyBySpan;
+    private readonly Dictionary<long, (int Rank, int Id)> _merges;
+    private readonly int? _unknownId;
+    private readonly bool _fuseUnknown;
+    private readonly bool _ignoreMerges;
+    private readonly int[]? _byteFallbackIds;
+    private readonly ConcurrentDictionary<string, int[]> _cache = new(StringComparer.Ordinal);
+    private int _cachedWords;
 
     private BytePairEncoding(Dictionary<string, int> vocabulary, Dictionary<long, (int Rank, int Id)> merges, JsonValue model)
     {
-        this.vocabulary = vocabulary;
-        this.merges = merges;
-        vocabularyBySpan = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
-        fuseUnknown = model.Bool("fuse_unk");
-        ignoreMerges = model.Bool("ignore_merges");
+        _vocabulary = vocabulary;
+        _merges = merges;
+        _vocabularyBySpan = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
+        _fuseUnknown = model.Bool("fuse_unk");
+        _ignoreMerges = model.Bool("ignore_merges");
         if (model.Find("unk_token") is { } unknown)
         {
             if (!vocabulary.TryGetValue(unknown.AsString(), out var id)) throw unknown.Error($"{unknown.AsString()} is not in the vocabulary", "a token of the vocabulary");
-            unknownId = id;
+            _unknownId = id;
         }
         if (model.Bool("byte_fallback"))
-            byteFallbackIds = [.. Enumerable.Range(0, 256).Select(value => vocabulary.GetValueOrDefault($"<0x{value:X2}>", -1))];
+            _byteFallbackIds = [.. Enumerable.Range(0, 256).Select(value => vocabulary.GetValueOrDefault($"<0x{value:X2}>", -1))];
     }
 
     /// <summary>Token texts and their ids, as the file spells them.</summary>
-    public IReadOnlyDictionary<string, int> Vocabulary => vocabulary;
+    public IReadOnlyDictionary<string, int> Vocabulary => _vocabulary;
 
     /// <summary>Reads <c>model</c> of tokenizer.json.</summary>
     public static BytePairEncoding Read(JsonValue model)
@@ -78,12 +78,12 @@ internal sealed class BytePairEncoding
     public Rune? Encode(string word, List<int> ids)
     {
         if (word.Length == 0) return null;
-        if (cache.TryGetValue(word, out var known))
+        if (_cache.TryGetValue(word, out var known))
         {
             ids.AddRange(known);
             return null;
         }
-        if (ignoreMerges && vocabulary.TryGetValue(word, out var whole))
+        if (_ignoreMerges && _vocabulary.TryGetValue(word, out var whole))
         {
             ids.Add(whole);
             return null;
@@ -91,8 +91,8 @@ internal sealed class BytePairEncoding
         var symbols = FirstSymbols(word, out var leftOut);
         var before = ids.Count;
         ApplyMerges(CollectionsMarshal.AsSpan(symbols), ids);
-        if (leftOut is null && word.Length <= LongestCachedWord && Volatile.Read(ref cachedWords) < MostCachedWords && cache.TryAdd(word, [.. ids.Skip(before)]))
-            Interlocked.Increment(ref cachedWords);
+        if (leftOut is null && word.Length <= LongestCachedWord && Volatile.Read(ref _cachedWords) < MostCachedWords && _cache.TryAdd(word, [.. ids.Skip(before)]))
+            Interlocked.Increment(ref _cachedWords);
         return leftOut;
     }
 
@@ -113,16 +113,16 @@ internal sealed class BytePairEncoding
         for (var at = 0; at < word.Length;)
         {
             Rune.DecodeFromUtf16(word.AsSpan(at), out var rune, out var length);
-            if (vocabularyBySpan.TryGetValue(word.AsSpan(at, length), out var id))
+            if (_vocabularyBySpan.TryGetValue(word.AsSpan(at, length), out var id))
             {
                 symbols.Add(id);
                 unknownRun = false;
             }
             else if (!AddBytes(rune, symbols))
             {
-                if (unknownId is { } unknown)
+                if (_unknownId is { } unknown)
                 {
-                    if (!unknownRun || !fuseUnknown) symbols.Add(unknown);
+                    if (!unknownRun || !_fuseUnknown) symbols.Add(unknown);
                     unknownRun = true;
                 }
                 else
@@ -141,12 +141,12 @@ internal sealed class BytePairEncoding
 
     private bool AddBytes(Rune rune, List<int> symbols)
     {
-        if (byteFallbackIds is null) return false;
+        if (_byteFallbackIds is null) return false;
         Span<byte> bytes = stackalloc byte[4];
         bytes = bytes[..rune.EncodeToUtf8(bytes)];
         foreach (var value in bytes)
-            if (byteFallbackIds[value] < 0) return false;
-        foreach (var value in bytes) symbols.Add(byteFallbackIds[value]);
+            if (_byteFallbackIds[value] < 0) return false;
+        foreach (var value in bytes) symbols.Add(_byteFallbackIds[value]);
         return true;
     }
 
@@ -168,7 +168,7 @@ internal sealed class BytePairEncoding
             var left = merge.Position;
             var right = symbols[left] < 0 ? -1 : next[left];
             // The pair may have changed since it was offered.
-            if (right < 0 || !merges.TryGetValue(Pair(symbols[left], symbols[right]), out var current) || current.Id != merge.Id) continue;
+            if (right < 0 || !_merges.TryGetValue(Pair(symbols[left], symbols[right]), out var current) || current.Id != merge.Id) continue;
             symbols[left] = merge.Id;
             symbols[right] = -1;
             next[left] = next[right];
@@ -181,7 +181,7 @@ internal sealed class BytePairEncoding
 
         void Offer(Span<int> of, int left)
         {
-            if (merges.TryGetValue(Pair(of[left], of[next[left]]), out var merge))
+            if (_merges.TryGetValue(Pair(of[left], of[next[left]]), out var merge))
                 waiting.Enqueue((left, merge.Id), ((long)merge.Rank << 32) | (uint)left);
         }
     }

@@ -15,15 +15,15 @@ namespace Sapo.Rollout.Tokenization;
 public sealed class ChatTemplate
 {
     private const string Remedy = "Render the prompt elsewhere and give it as text, or use another template";
-    private readonly IReadOnlyList<Statement> statements;
-    private readonly IReadOnlyDictionary<string, string> namedTokens;
-    private readonly TimeProvider clock;
-    private readonly string name;
+    private readonly IReadOnlyList<Statement> _statements;
+    private readonly IReadOnlyDictionary<string, string> _namedTokens;
+    private readonly TimeProvider _clock;
+    private readonly string _name;
 
     private ChatTemplate(string source, string name, IReadOnlyDictionary<string, string> namedTokens, TimeProvider clock)
     {
-        (this.name, this.namedTokens, this.clock, Source) = (name, namedTokens, clock, source);
-        statements = Guarded(() => TemplateParser.Parse(source));
+        (_name, _namedTokens, _clock, Source) = (name, namedTokens, clock, source);
+        _statements = Guarded(() => TemplateParser.Parse(source));
     }
 
     /// <summary>The template as written.</summary>
@@ -66,14 +66,14 @@ public sealed class ChatTemplate
     /// <exception cref="UserErrorException">The template refuses the conversation, or something in it is not supported.</exception>
     public string Render(IReadOnlyList<ChatMessage> messages, bool addGenerationPrompt, IReadOnlyDictionary<string, JsonElement>? variables = null) => Guarded(() =>
     {
-        var scope = Globals.NewScope(clock);
-        foreach (var (role, text) in namedTokens) scope.Set(role, text);
+        var scope = Globals.NewScope(_clock);
+        foreach (var (role, text) in _namedTokens) scope.Set(role, text);
         scope.Set("tools", null);
         scope.Set("documents", null);
         scope.Set("messages", new TemplateList([.. messages.Select(message => message.Members)]));
         scope.Set("add_generation_prompt", addGenerationPrompt);
         foreach (var (variable, value) in variables ?? new Dictionary<string, JsonElement>(StringComparer.Ordinal)) scope.Set(variable, JsonText.ToValue(value));
-        return TemplateRun.Render(statements, scope);
+        return TemplateRun.Render(_statements, scope);
     });
 
     private static string? FindTemplate(JsonValue root)
@@ -93,11 +93,11 @@ public sealed class ChatTemplate
         }
         catch (TemplateException error) when (error.IsRefusal)
         {
-            throw new UserErrorException($"{name}: the template refuses this conversation: {error.Message}", null, "Change the messages", error);
+            throw new UserErrorException($"{_name}: the template refuses this conversation: {error.Message}", null, "Change the messages", error);
         }
         catch (TemplateException error)
         {
-            throw new UserErrorException($"{name}, line {error.Line}: {error.Message}", null, Remedy, error);
+            throw new UserErrorException($"{_name}, line {error.Line}: {error.Message}", null, Remedy, error);
         }
     }
 }

@@ -13,43 +13,43 @@ namespace Sapo.Rollout.Tokenization;
 /// <summary>The tokenizer of a Hugging Face folder. Immutable; safe for use by many threads.</summary>
 public sealed class HuggingFaceTokenizer
 {
-    private readonly string file;
-    private readonly BytePairEncoding model;
-    private readonly TextNormalizer normalizer;
-    private readonly PreTokenizer preTokenizer;
-    private readonly PostProcessor postProcessor;
-    private readonly TokenDecoder decoder;
-    private readonly AddedTokenMatcher rawMatcher;
-    private readonly AddedTokenMatcher normalizedMatcher;
-    private readonly Dictionary<string, int> idOfToken;
-    private readonly Dictionary<int, string> tokenOfId;
-    private readonly HashSet<int> specialIds;
+    private readonly string _file;
+    private readonly BytePairEncoding _model;
+    private readonly TextNormalizer _normalizer;
+    private readonly PreTokenizer _preTokenizer;
+    private readonly PostProcessor _postProcessor;
+    private readonly TokenDecoder _decoder;
+    private readonly AddedTokenMatcher _rawMatcher;
+    private readonly AddedTokenMatcher _normalizedMatcher;
+    private readonly Dictionary<string, int> _idOfToken;
+    private readonly Dictionary<int, string> _tokenOfId;
+    private readonly HashSet<int> _specialIds;
 
     private HuggingFaceTokenizer(JsonValue root, string folder)
     {
-        file = root.File;
-        model = BytePairEncoding.Read(root.Member("model"));
-        normalizer = TextNormalizer.Read(root.Find("normalizer"));
-        preTokenizer = PreTokenizer.Read(root.Find("pre_tokenizer"));
+        _file = root.File;
+        _model = BytePairEncoding.Read(root.Member("model"));
+        _normalizer = TextNormalizer.Read(root.Find("normalizer"));
+        _preTokenizer = PreTokenizer.Read(root.Find("pre_tokenizer"));
         AddedToken[] added = [.. (root.Find("added_tokens")?.Items() ?? []).Select(AddedToken.Read)];
-        idOfToken = new Dictionary<string, int>(model.Vocabulary, StringComparer.Ordinal);
-        foreach (var token in added) idOfToken[token.Content] = token.Id;
-        tokenOfId = [];
-        foreach (var (token, id) in model.Vocabulary) tokenOfId[id] = token;
-        foreach (var token in added) tokenOfId[token.Id] = token.Content;
-        specialIds = [.. added.Where(token => token.Special).Select(token => token.Id)];
-        rawMatcher = new AddedTokenMatcher(added.Where(token => !token.Normalized).Select(token => (token, token.Content)));
-        normalizedMatcher = new AddedTokenMatcher(added.Where(token => token.Normalized).Select(token => (token, normalizer.Normalize(token.Content))));
-        decoder = TokenDecoder.Read(root, tokenOfId);
-        postProcessor = PostProcessor.Read(root.Find("post_processor"), decoder.Knows);
-        NamedTokens = NamedTokens.Read(folder, TokenId, decoder.Knows);
+        _idOfToken = new Dictionary<string, int>(_model.Vocabulary, StringComparer.Ordinal);
+        foreach (var token in added) _idOfToken[token.Content] = token.Id;
+        _tokenOfId = [];
+        foreach (var (token, id) in _model.Vocabulary) _tokenOfId[id] = token;
+        foreach (var token in added) _tokenOfId[token.Id] = token.Content;
+        _specialIds = [.. added.Where(token => token.Special).Select(token => token.Id)];
+        _rawMatcher = new AddedTokenMatcher(added.Where(token => !token.Normalized).Select(token => (token, token.Content)));
+        _normalizedMatcher = new AddedTokenMatcher(added.Where(token => token.Normalized).Select(token => (token, _normalizer.Normalize(token.Content))));
+        _decoder = TokenDecoder.Read(root, _tokenOfId);
+        _postProcessor = PostProcessor.Read(root.Find("post_processor"), _decoder.Knows);
+        NamedTokens = NamedTokens.Read(folder, TokenId, _decoder.Knows);
     }
 
     /// <summary>Tokens with a role, from tokenizer_config.json, special_tokens_map.json and generation_config.json.</summary>
     public NamedTokens NamedTokens { get; }
 
     /// <summary>Largest id + 1. A model's embedding may have more rows.</summary>
-    public int VocabularySize => decoder.Size;
+    public int VocabularySize => _decoder.Size;
 
     /// <summary>Loads a folder's tokenizer.json, and the token roles from the files beside it as far as they are there.</summary>
     /// <param name="folder">A Hugging Face model folder.</param>
@@ -74,13 +74,13 @@ public sealed class HuggingFaceTokenizer
     public int[] Encode(string text, EncodingOptions options)
     {
         var ids = new List<int>();
-        if (options.AddSpecialTokens) ids.AddRange(postProcessor.Before);
+        if (options.AddSpecialTokens) ids.AddRange(_postProcessor.Before);
         var raw = new List<TextOrToken>();
-        rawMatcher.Split(new TextOrToken(WithoutLoneSurrogates(text), null, StartsInput: true), options.ParseSpecialTokens, raw);
+        _rawMatcher.Split(new TextOrToken(WithoutLoneSurrogates(text), null, StartsInput: true), options.ParseSpecialTokens, raw);
         var parts = new List<TextOrToken>();
         foreach (var part in raw)
         {
-            if (part.TokenId is null) normalizedMatcher.Split(part with { Text = normalizer.Normalize(part.Text) }, options.ParseSpecialTokens, parts);
+            if (part.TokenId is null) _normalizedMatcher.Split(part with { Text = _normalizer.Normalize(part.Text) }, options.ParseSpecialTokens, parts);
             else parts.Add(part);
         }
         var words = new List<TextPiece>();
@@ -89,7 +89,7 @@ public sealed class HuggingFaceTokenizer
             if (part.TokenId is { } id) ids.Add(id);
             else EncodeText(part, words, options.DropUnknownCharacters, ids);
         }
-        if (options.AddSpecialTokens) ids.AddRange(postProcessor.Behind);
+        if (options.AddSpecialTokens) ids.AddRange(_postProcessor.Behind);
         return [.. ids];
     }
 
@@ -102,7 +102,7 @@ public sealed class HuggingFaceTokenizer
     /// <exception cref="UserErrorException">An id is not in the vocabulary.</exception>
     public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens)
     {
-        var assembler = new TextAssembler(decoder);
+        var assembler = new TextAssembler(_decoder);
         foreach (var id in ids)
         {
             CheckId(id);
@@ -113,46 +113,46 @@ public sealed class HuggingFaceTokenizer
 
     /// <summary>A decoder for ids that arrive one by one.</summary>
     /// <param name="skipSpecialTokens">Leaves special tokens out.</param>
-    public StreamingDecoder CreateStreamingDecoder(bool skipSpecialTokens) => new(this, decoder, skipSpecialTokens);
+    public StreamingDecoder CreateStreamingDecoder(bool skipSpecialTokens) => new(this, _decoder, skipSpecialTokens);
 
     /// <summary>The id of a token by its exact spelling in the file, or null.</summary>
-    public int? TokenId(string token) => idOfToken.TryGetValue(token, out var id) ? id : null;
+    public int? TokenId(string token) => _idOfToken.TryGetValue(token, out var id) ? id : null;
 
     /// <summary>A token's spelling in the file, or null for an id outside the vocabulary.</summary>
-    public string? TokenText(int id) => tokenOfId.GetValueOrDefault(id);
+    public string? TokenText(int id) => _tokenOfId.GetValueOrDefault(id);
 
     /// <summary>The bytes that a token adds to the text; not necessarily valid UTF-8 by themselves.</summary>
     /// <exception cref="UserErrorException">The id is not in the vocabulary.</exception>
     public ReadOnlySpan<byte> TokenBytes(int id)
     {
         CheckId(id);
-        return decoder.Bytes(id);
+        return _decoder.Bytes(id);
     }
 
     /// <summary>Whether an id is a special token, which decoding can skip.</summary>
-    public bool IsSpecial(int id) => specialIds.Contains(id);
+    public bool IsSpecial(int id) => _specialIds.Contains(id);
 
     /// <summary>Refuses an id outside the vocabulary.</summary>
     internal void CheckId(int id)
     {
-        if (!decoder.Knows(id))
-            throw new UserErrorException($"{file}: {id} is no token id of this tokenizer", $"an id of its vocabulary (0 to {VocabularySize - 1})", "Use the tokenizer that belongs to the model");
+        if (!_decoder.Knows(id))
+            throw new UserErrorException($"{_file}: {id} is no token id of this tokenizer", $"an id of its vocabulary (0 to {VocabularySize - 1})", "Use the tokenizer that belongs to the model");
     }
 
     private void EncodeText(TextOrToken part, List<TextPiece> words, bool dropUnknown, List<int> ids)
     {
         words.Clear();
-        preTokenizer.Split(new TextPiece(part.Text, part.StartsInput), words);
+        _preTokenizer.Split(new TextPiece(part.Text, part.StartsInput), words);
         foreach (var word in words)
         {
-            if (model.Encode(word.Text, ids) is { } leftOut && !dropUnknown)
-                throw new UserErrorException($"{file}: the text holds {Describe(leftOut)}, for which the vocabulary has no token", null, "Leave it out of the text");
+            if (_model.Encode(word.Text, ids) is { } leftOut && !dropUnknown)
+                throw new UserErrorException($"{_file}: the text holds {Describe(leftOut)}, for which the vocabulary has no token", null, "Leave it out of the text");
         }
     }
 
     private string Describe(Rune leftOut)
     {
-        if (!decoder.IsByteLevel || !leftOut.IsBmp || ByteLevelAlphabet.Byte((char)leftOut.Value) is not { } value) return $"'{leftOut}' (U+{leftOut.Value:X4})";
+        if (!_decoder.IsByteLevel || !leftOut.IsBmp || ByteLevelAlphabet.Byte((char)leftOut.Value) is not { } value) return $"'{leftOut}' (U+{leftOut.Value:X4})";
         return value is > 0x20 and < 0x7F ? $"'{(char)value}'" : $"the byte 0x{value:X2}";
     }
 

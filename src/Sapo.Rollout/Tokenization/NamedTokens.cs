@@ -10,18 +10,18 @@ public sealed class NamedTokens
 {
     private static readonly string[] Roles = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-    private readonly Dictionary<string, string> texts;
-    private readonly Func<string, int?> idOf;
+    private readonly Dictionary<string, string> _texts;
+    private readonly Func<string, int?> _idOf;
 
     private NamedTokens(Dictionary<string, string> texts, Func<string, int?> idOf, IReadOnlyList<int> endIds)
     {
-        this.texts = texts;
-        this.idOf = idOf;
+        _texts = texts;
+        _idOf = idOf;
         EndIds = endIds;
     }
 
     /// <summary>Role (such as <c>bos_token</c>) and text of every token that has one; chat templates see them under these names.</summary>
-    public IReadOnlyDictionary<string, string> Texts => texts;
+    public IReadOnlyDictionary<string, string> Texts => _texts;
 
     /// <summary>Id of the token that begins a sequence, or null.</summary>
     public int? BeginId => IdOf("bos_token");
@@ -69,7 +69,7 @@ public sealed class NamedTokens
         }
     }
 
-    private int? IdOf(string role) => texts.TryGetValue(role, out var text) ? idOf(text) : null;
+    private int? IdOf(string role) => _texts.TryGetValue(role, out var text) ? _idOf(text) : null;
 
     private static List<int> EndIdsOf(JsonValue root, Func<int, bool> isKnown)
     {

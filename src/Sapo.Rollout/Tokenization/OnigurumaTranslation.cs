@@ -21,15 +21,15 @@ internal sealed class OnigurumaTranslation
 
     private static readonly string[] GroupForms = ["?:", "?i:", "?=", "?!", "?<=", "?<!", "?>"];
 
-    private readonly string pattern;
-    private readonly JsonValue source;
-    private int at;
-    private int depth;
+    private readonly string _pattern;
+    private readonly JsonValue _source;
+    private int _at;
+    private int _depth;
 
     private OnigurumaTranslation(string pattern, JsonValue source)
     {
-        this.pattern = pattern;
-        this.source = source;
+        _pattern = pattern;
+        _source = source;
     }
 
     /// <summary>The same pattern for .NET.</summary>
@@ -38,17 +38,17 @@ internal sealed class OnigurumaTranslation
     {
         var translation = new OnigurumaTranslation(source.AsString(), source);
         var result = translation.Alternatives(foldCase: false);
-        return translation.at == translation.pattern.Length ? result : throw translation.Refuse("an unmatched )");
+        return translation._at == translation._pattern.Length ? result : throw translation.Refuse("an unmatched )");
     }
 
-    private bool More => at < pattern.Length;
+    private bool More => _at < _pattern.Length;
 
     private string Alternatives(bool foldCase)
     {
         var result = new StringBuilder(Sequence(foldCase));
-        while (More && pattern[at] == '|')
+        while (More && _pattern[_at] == '|')
         {
-            at++;
+            _at++;
             result.Append('|').Append(Sequence(foldCase));
         }
         return result.ToString();
@@ -58,9 +58,9 @@ internal sealed class OnigurumaTranslation
     {
         var result = new StringBuilder();
         var lastLiteral = '\0';
-        while (More && pattern[at] is not ('|' or ')'))
+        while (More && _pattern[_at] is not ('|' or ')'))
         {
-            var literal = char.ToLowerInvariant(pattern[at]);
+            var literal = char.ToLowerInvariant(_pattern[_at]);
             if (foldCase && ExpandsWhenFolded.Contains($" {lastLiteral}{literal} ", StringComparison.Ordinal))
                 throw Refuse($"\"{lastLiteral}{literal}\" without regard to case (one character can fold to the two)");
             lastLiteral = literal;
@@ -71,7 +71,7 @@ internal sealed class OnigurumaTranslation
 
     private string Atom(bool foldCase)
     {
-        var character = pattern[at++];
+        var character = _pattern[_at++];
         switch (character)
         {
             case '(': return Group(foldCase);
@@ -86,20 +86,20 @@ internal sealed class OnigurumaTranslation
 
     private string Group(bool foldCase)
     {
-        if (++depth > DeepestGroup) throw Refuse($"more than {DeepestGroup} groups inside each other");
+        if (++_depth > DeepestGroup) throw Refuse($"more than {DeepestGroup} groups inside each other");
         var opening = "(?:";
-        if (More && pattern[at] == '?')
+        if (More && _pattern[_at] == '?')
         {
-            var start = at;
-            opening = GroupForms.FirstOrDefault(form => pattern.AsSpan(start).StartsWith(form)) ?? throw Refuse("this kind of group");
-            at += opening.Length;
+            var start = _at;
+            opening = GroupForms.FirstOrDefault(form => _pattern.AsSpan(start).StartsWith(form)) ?? throw Refuse("this kind of group");
+            _at += opening.Length;
             foldCase |= opening == "?i:";
             opening = "(" + (opening == "?i:" ? "?:" : opening);
         }
         var inside = Alternatives(foldCase);
         if (!More) throw Refuse("a ( that is never closed");
-        at++;
-        depth--;
+        _at++;
+        _depth--;
         return $"{opening}{inside})";
     }
 
@@ -107,33 +107,33 @@ internal sealed class OnigurumaTranslation
     {
         if (!More) return atom;
         string count;
-        if (pattern[at] is '*' or '+' or '?')
+        if (_pattern[_at] is '*' or '+' or '?')
         {
-            count = pattern[at++].ToString();
-            if (More && pattern[at] == '+')
+            count = _pattern[_at++].ToString();
+            if (More && _pattern[_at] == '+')
             {
-                at++;
+                _at++;
                 return $"(?>{atom}{count})";
             }
         }
-        else if (pattern[at] == '{')
+        else if (_pattern[_at] == '{')
         {
-            var end = pattern.IndexOf('}', at);
-            count = end < 0 ? "" : pattern[at..(end + 1)];
+            var end = _pattern.IndexOf('}', _at);
+            count = end < 0 ? "" : _pattern[_at..(end + 1)];
             if (!IsCount(count)) throw Refuse("a { that is no count like {2}, {1,} or {1,3}");
-            at = end + 1;
-            if (More && (pattern[at] == '+' || (pattern[at] == '?' && !count.Contains(',', StringComparison.Ordinal)))) throw Refuse($"{count}{pattern[at]}");
+            _at = end + 1;
+            if (More && (_pattern[_at] == '+' || (_pattern[_at] == '?' && !count.Contains(',', StringComparison.Ordinal)))) throw Refuse($"{count}{_pattern[_at]}");
         }
         else
         {
             return atom;
         }
-        if (More && pattern[at] == '?')
+        if (More && _pattern[_at] == '?')
         {
-            at++;
+            _at++;
             count += '?';
         }
-        if (More && pattern[at] is '*' or '+' or '?' or '{') throw Refuse("a quantifier on a quantifier");
+        if (More && _pattern[_at] is '*' or '+' or '?' or '{') throw Refuse("a quantifier on a quantifier");
         return atom + count;
     }
 
@@ -147,20 +147,20 @@ internal sealed class OnigurumaTranslation
     private string Set(bool foldCase)
     {
         var result = new StringBuilder("[");
-        if (More && pattern[at] == '^')
+        if (More && _pattern[_at] == '^')
         {
-            at++;
+            _at++;
             result.Append('^');
         }
         var empty = true;
         while (true)
         {
             if (!More) throw Refuse("a [ that is never closed");
-            var character = pattern[at++];
+            var character = _pattern[_at++];
             if (character == ']' && !empty) return result.Append(']').ToString();
             empty = false;
             if (character is '[' or ']') throw Refuse($"{character} inside a set");
-            if (character == '&' && More && pattern[at] == '&') throw Refuse("an intersection of sets");
+            if (character == '&' && More && _pattern[_at] == '&') throw Refuse("an intersection of sets");
             var low = character;
             if (character == '\\')
             {
@@ -179,9 +179,9 @@ internal sealed class OnigurumaTranslation
     /// <summary>The last character of a range that begins with <paramref name="low"/>; <paramref name="low"/> itself where no range begins.</summary>
     private char RangeEnd(char low)
     {
-        if (at + 1 >= pattern.Length || pattern[at] != '-' || pattern[at + 1] == ']') return low;
-        at++;
-        var high = pattern[at++];
+        if (_at + 1 >= _pattern.Length || _pattern[_at] != '-' || _pattern[_at + 1] == ']') return low;
+        _at++;
+        var high = _pattern[_at++];
         if (high == '\\')
         {
             Escape(inSet: true, out var single);
@@ -220,7 +220,7 @@ internal sealed class OnigurumaTranslation
     private string Escape(bool inSet, out char? single)
     {
         if (!More) throw Refuse("a backslash at the end");
-        var character = pattern[at++];
+        var character = _pattern[_at++];
         single = character switch
         {
             'n' => '\n', 'r' => '\r', 't' => '\t', 'f' => '\f', 'v' => '\v',
@@ -233,10 +233,10 @@ internal sealed class OnigurumaTranslation
             // \s is White_Space and \d is Nd in both engines.
             case 's' or 'S' or 'd' or 'D': return $"\\{character}";
             case 'p' or 'P':
-                var end = More && pattern[at] == '{' ? pattern.IndexOf('}', at) : -1;
-                var name = end < 0 ? "" : pattern[(at + 1)..end];
+                var end = More && _pattern[_at] == '{' ? _pattern.IndexOf('}', _at) : -1;
+                var name = end < 0 ? "" : _pattern[(_at + 1)..end];
                 if (!Categories.Contains(name)) throw Refuse($"\\{character}{{{name}}}");
-                at = end + 1;
+                _at = end + 1;
                 return $"\\{character}{{{name}}}";
             default: throw Refuse($"\\{character}{(inSet ? " inside a set" : "")}");
         }
@@ -245,5 +245,5 @@ internal sealed class OnigurumaTranslation
     private static string Code(char character) => "\\u" + ((int)character).ToString("X4", CultureInfo.InvariantCulture);
 
     private Sapo.Core.UserErrorException Refuse(string what) =>
-        source.Unsupported($"{what} (at character {Math.Min(at, pattern.Length)} of the pattern {pattern})", "sets, groups, (?i:...), look-around, \\p{category}, \\s, \\d and quantifiers");
+        _source.Unsupported($"{what} (at character {Math.Min(_at, _pattern.Length)} of the pattern {_pattern})", "sets, groups, (?i:...), look-around, \\p{category}, \\s, \\d and quantifiers");
 }

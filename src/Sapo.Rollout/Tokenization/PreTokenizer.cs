@@ -79,15 +79,15 @@ internal sealed class ByteLevelPreTokenizer(bool addPrefixSpace, SplitPreTokeniz
 /// <summary>Spells spaces as U+2581 (or another character), with one in front as <c>prepend_scheme</c> says.</summary>
 internal sealed class MetaspacePreTokenizer : PreTokenizer
 {
-    private readonly string replacement;
-    private readonly string scheme;
-    private readonly SplitPreTokenizer? split;
+    private readonly string _replacement;
+    private readonly string _scheme;
+    private readonly SplitPreTokenizer? _split;
 
     private MetaspacePreTokenizer(string replacement, string scheme, SplitPreTokenizer? split)
     {
-        this.replacement = replacement;
-        this.scheme = scheme;
-        this.split = split;
+        _replacement = replacement;
+        _scheme = scheme;
+        _split = split;
     }
 
     /// <summary>Reads a Metaspace section, in the newer form (prepend_scheme) or the older one (add_prefix_space).</summary>
@@ -105,10 +105,10 @@ internal sealed class MetaspacePreTokenizer : PreTokenizer
     public override void Split(TextPiece piece, List<TextPiece> pieces)
     {
         if (piece.Text.Length == 0) return;
-        var text = piece.Text.Replace(" ", replacement, StringComparison.Ordinal);
-        var prepend = (scheme == "always" || (scheme == "first" && piece.StartsInput)) && !text.StartsWith(replacement, StringComparison.Ordinal);
-        piece = piece with { Text = prepend ? replacement + text : text };
-        if (split is null) pieces.Add(piece);
-        else split.Split(piece, pieces);
+        var text = piece.Text.Replace(" ", _replacement, StringComparison.Ordinal);
+        var prepend = (_scheme == "always" || (_scheme == "first" && piece.StartsInput)) && !text.StartsWith(_replacement, StringComparison.Ordinal);
+        piece = piece with { Text = prepend ? _replacement + text : text };
+        if (_split is null) pieces.Add(piece);
+        else _split.Split(piece, pieces);
     }
 }

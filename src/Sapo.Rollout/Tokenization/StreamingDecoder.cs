@@ -14,15 +14,15 @@ namespace Sapo.Rollout.Tokenization;
 /// </remarks>
 public sealed class StreamingDecoder
 {
-    private readonly HuggingFaceTokenizer tokenizer;
-    private readonly bool skipSpecialTokens;
-    private readonly TextAssembler assembler;
+    private readonly HuggingFaceTokenizer _tokenizer;
+    private readonly bool _skipSpecialTokens;
+    private readonly TextAssembler _assembler;
 
     internal StreamingDecoder(HuggingFaceTokenizer tokenizer, TokenDecoder decoder, bool skipSpecialTokens)
     {
-        this.tokenizer = tokenizer;
-        this.skipSpecialTokens = skipSpecialTokens;
-        assembler = new TextAssembler(decoder);
+        _tokenizer = tokenizer;
+        _skipSpecialTokens = skipSpecialTokens;
+        _assembler = new TextAssembler(decoder);
     }
 
     /// <summary>Adds one id.</summary>
@@ -30,12 +30,12 @@ public sealed class StreamingDecoder
     /// <exception cref="UserErrorException">The id is not in the vocabulary.</exception>
     public string Append(int id)
     {
-        tokenizer.CheckId(id);
-        if (skipSpecialTokens && tokenizer.IsSpecial(id)) return "";
-        assembler.Append(id);
-        return assembler.TakeCertain();
+        _tokenizer.CheckId(id);
+        if (_skipSpecialTokens && _tokenizer.IsSpecial(id)) return "";
+        _assembler.Append(id);
+        return _assembler.TakeCertain();
     }
 
     /// <summary>Ends the text: what was held back, incomplete characters as U+FFFD. The decoder must not be used afterwards.</summary>
-    public string Flush() => assembler.TakeAll();
+    public string Flush() => _assembler.TakeAll();
 }

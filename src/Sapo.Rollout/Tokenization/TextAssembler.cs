@@ -12,15 +12,15 @@ internal sealed class TextAssembler(TokenDecoder decoder)
 {
     private const char Replacement = '\uFFFD';
 
-    private readonly StringBuilder text = new();
-    private readonly List<byte> tail = new(4);
-    private int spacesToDrop = decoder.LeadingSpaces;
-    private int runStart;
-    private int runBytes;
-    private bool runIsMalformed;
+    private readonly StringBuilder _text = new();
+    private readonly List<byte> _tail = new(4);
+    private int _spacesToDrop = decoder.LeadingSpaces;
+    private int _runStart;
+    private int _runBytes;
+    private bool _runIsMalformed;
 
     /// <summary>Whether what is there could still change, or is a replacement character that the next bytes may explain.</summary>
-    public bool IsUncertain => tail.Count > 0 || (runIsMalformed && runBytes > 0) || (text.Length > 0 && text[^1] == Replacement);
+    public bool IsUncertain => _tail.Count > 0 || (_runIsMalformed && _runBytes > 0) || (_text.Length > 0 && _text[^1] == Replacement);
 
     /// <summary>Adds one id of the vocabulary.</summary>
     public void Append(int id)
@@ -32,14 +32,14 @@ internal sealed class TextAssembler(TokenDecoder decoder)
         }
         else if (decoder.IsRaw(id))
         {
-            if (runBytes == 0) runStart = text.Length;
-            runBytes += bytes.Length;
+            if (_runBytes == 0) _runStart = _text.Length;
+            _runBytes += bytes.Length;
             AppendBytes(bytes);
         }
         else
         {
             EndRun();
-            text.Append(Encoding.UTF8.GetString(bytes));
+            _text.Append(Encoding.UTF8.GetString(bytes));
         }
     }
 
@@ -47,8 +47,8 @@ internal sealed class TextAssembler(TokenDecoder decoder)
     public string TakeAll()
     {
         EndRun();
-        if (tail.Count > 0) text.Append(Replacement);
-        tail.Clear();
+        if (_tail.Count > 0) _text.Append(Replacement);
+        _tail.Clear();
         return Take();
     }
 
@@ -56,57 +56,57 @@ internal sealed class TextAssembler(TokenDecoder decoder)
     public string TakeCertain()
     {
         if (IsUncertain) return "";
-        runBytes = 0;
+        _runBytes = 0;
         return Take();
     }
 
     private string Take()
     {
         var drop = 0;
-        while (spacesToDrop > 0 && drop < text.Length)
+        while (_spacesToDrop > 0 && drop < _text.Length)
         {
-            if (text[drop] != ' ')
+            if (_text[drop] != ' ')
             {
-                spacesToDrop = 0;
+                _spacesToDrop = 0;
                 break;
             }
             drop++;
-            spacesToDrop--;
+            _spacesToDrop--;
         }
-        var taken = text.ToString(drop, text.Length - drop);
-        text.Clear();
+        var taken = _text.ToString(drop, _text.Length - drop);
+        _text.Clear();
         return taken;
     }
 
     /// <summary>Byte fallback only: settles the run of bytes that ends here.</summary>
     private void EndRun()
     {
-        if (runBytes > 0 && (runIsMalformed || tail.Count > 0))
+        if (_runBytes > 0 && (_runIsMalformed || _tail.Count > 0))
         {
-            text.Length = runStart;
-            text.Append(Replacement, runBytes);
-            tail.Clear();
+            _text.Length = _runStart;
+            _text.Append(Replacement, _runBytes);
+            _tail.Clear();
         }
-        runBytes = 0;
-        runIsMalformed = false;
+        _runBytes = 0;
+        _runIsMalformed = false;
     }
 
     /// <summary>Turns the waiting bytes and these into characters as far as they allow; the rest waits.</summary>
     private void AppendBytes(ReadOnlySpan<byte> bytes)
     {
-        Span<byte> waiting = tail.Count + bytes.Length <= 256 ? stackalloc byte[tail.Count + bytes.Length] : new byte[tail.Count + bytes.Length];
-        CollectionsMarshal.AsSpan(tail).CopyTo(waiting);
-        bytes.CopyTo(waiting[tail.Count..]);
-        tail.Clear();
+        Span<byte> waiting = _tail.Count + bytes.Length <= 256 ? stackalloc byte[_tail.Count + bytes.Length] : new byte[_tail.Count + bytes.Length];
+        CollectionsMarshal.AsSpan(_tail).CopyTo(waiting);
+        bytes.CopyTo(waiting[_tail.Count..]);
+        _tail.Clear();
         Span<char> characters = stackalloc char[2];
         while (waiting.Length > 0)
         {
             var status = Rune.DecodeFromUtf8(waiting, out var rune, out var used);
             if (status == OperationStatus.NeedMoreData) break;
-            if (status == OperationStatus.InvalidData) runIsMalformed = true;
-            text.Append(characters[..rune.EncodeToUtf16(characters)]);
+            if (status == OperationStatus.InvalidData) _runIsMalformed = true;
+            _text.Append(characters[..rune.EncodeToUtf16(characters)]);
             waiting = waiting[used..];
         }
-        tail.AddRange(waiting);
+        _tail.AddRange(waiting);
     }
 }

@@ -6,9 +6,9 @@ namespace Sapo.Rollout.Tokenization;
 /// </summary>
 internal sealed class TextNormalizer
 {
-    private readonly Func<string, string>[] steps;
+    private readonly Func<string, string>[] _steps;
 
-    private TextNormalizer(IEnumerable<Func<string, string>> steps) => this.steps = [.. steps];
+    private TextNormalizer(IEnumerable<Func<string, string>> steps) => _steps = [.. steps];
 
     /// <summary>Reads <c>normalizer</c>; none leaves the text as it is.</summary>
     public static TextNormalizer Read(JsonValue? section) => new(section is { } value ? Steps(value) : []);
@@ -16,7 +16,7 @@ internal sealed class TextNormalizer
     /// <summary>The normalised text.</summary>
     public string Normalize(string text)
     {
-        foreach (var step in steps) text = step(text);
+        foreach (var step in _steps) text = step(text);
         return text;
     }
 

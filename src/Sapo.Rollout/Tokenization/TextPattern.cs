@@ -61,7 +61,7 @@ internal sealed class RegexPattern(string netPattern, string file) : TextPattern
     // A pattern that needs this long for one match is broken or hostile.
     private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(30);
 
-    private readonly Regex regex = Build(netPattern, file);
+    private readonly Regex _regex = Build(netPattern, file);
 
     /// <inheritdoc/>
     public override IEnumerable<TextSpan> Matches(string text)
@@ -70,7 +70,7 @@ internal sealed class RegexPattern(string netPattern, string file) : TextPattern
         var matches = new List<TextSpan>();
         try
         {
-            foreach (var match in regex.EnumerateMatches(codePoints))
+            foreach (var match in _regex.EnumerateMatches(codePoints))
                 if (match.Length > 0) matches.Add(new TextSpan(match.Index, match.Index + match.Length));
         }
         catch (RegexMatchTimeoutException slow)

@@ -9,18 +9,18 @@ namespace Sapo.Rollout.Tokenization;
 /// <summary>What every id stands for, and how bytes become text. Safe for use by many threads.</summary>
 internal sealed class TokenDecoder
 {
-    private readonly (string Found, string Content)[] replacements;
-    private readonly bool hasByteFallback;
-    private byte[] bytes = [];
-    private int[] starts = [0];
-    private bool[] isRawByte = [];
-    private bool[] exists = [];
+    private readonly (string Found, string Content)[] _replacements;
+    private readonly bool _hasByteFallback;
+    private byte[] _bytes = [];
+    private int[] _starts = [0];
+    private bool[] _isRawByte = [];
+    private bool[] _exists = [];
 
     private TokenDecoder(bool isByteLevel, IEnumerable<(string Found, string Content)> replacements, bool hasByteFallback, int leadingSpaces)
     {
         IsByteLevel = isByteLevel;
-        this.replacements = [.. replacements];
-        this.hasByteFallback = hasByteFallback;
+        _replacements = [.. replacements];
+        _hasByteFallback = hasByteFallback;
         LeadingSpaces = leadingSpaces;
     }
 
@@ -34,7 +34,7 @@ internal sealed class TokenDecoder
     public int LeadingSpaces { get; }
 
     /// <summary>Largest id + 1.</summary>
-    public int Size => exists.Length;
+    public int Size => _exists.Length;
 
     /// <summary>Reads <c>decoder</c>.</summary>
     /// <param name="file">The root of tokenizer.json.</param>
@@ -48,13 +48,13 @@ internal sealed class TokenDecoder
     }
 
     /// <summary>Whether the vocabulary has this id.</summary>
-    public bool Knows(int id) => (uint)id < (uint)exists.Length && exists[id];
+    public bool Knows(int id) => (uint)id < (uint)_exists.Length && _exists[id];
 
     /// <summary>The bytes that an id stands for: UTF-8 text, or any bytes where <see cref="IsRaw"/>.</summary>
-    public ReadOnlySpan<byte> Bytes(int id) => bytes.AsSpan(starts[id], starts[id + 1] - starts[id]);
+    public ReadOnlySpan<byte> Bytes(int id) => _bytes.AsSpan(_starts[id], _starts[id + 1] - _starts[id]);
 
     /// <summary>Whether an id's bytes may be a part of a character.</summary>
-    public bool IsRaw(int id) => IsByteLevel || isRawByte[id];
+    public bool IsRaw(int id) => IsByteLevel || _isRawByte[id];
 
     private static TokenDecoder ReadSequence(JsonValue value)
     {
@@ -86,28 +86,28 @@ internal sealed class TokenDecoder
     private void Spell(IReadOnlyDictionary<int, string> tokens)
     {
         var size = tokens.Count == 0 ? 0 : tokens.Keys.Max() + 1;
-        starts = new int[size + 1];
-        exists = new bool[size];
-        isRawByte = new bool[size];
+        _starts = new int[size + 1];
+        _exists = new bool[size];
+        _isRawByte = new bool[size];
         using var all = new MemoryStream();
         for (var id = 0; id < size; id++)
         {
             if (tokens.TryGetValue(id, out var token))
             {
-                exists[id] = true;
-                all.Write(BytesOf(token, out isRawByte[id]));
+                _exists[id] = true;
+                all.Write(BytesOf(token, out _isRawByte[id]));
             }
-            starts[id + 1] = (int)all.Length;
+            _starts[id + 1] = (int)all.Length;
         }
-        bytes = all.ToArray();
+        _bytes = all.ToArray();
     }
 
     private byte[] BytesOf(string token, out bool raw)
     {
         raw = false;
         if (IsByteLevel) return ByteLevelAlphabet.Bytes(token);
-        foreach (var (found, content) in replacements) token = token.Replace(found, content, StringComparison.Ordinal);
-        if (hasByteFallback && token.Length == 6 && token.StartsWith("<0x", StringComparison.Ordinal) && token[5] == '>'
+        foreach (var (found, content) in _replacements) token = token.Replace(found, content, StringComparison.Ordinal);
+        if (_hasByteFallback && token.Length == 6 && token.StartsWith("<0x", StringComparison.Ordinal) && token[5] == '>'
             && byte.TryParse(token.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var value))
         {
             raw = true;

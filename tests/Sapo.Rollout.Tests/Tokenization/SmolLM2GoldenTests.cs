@@ -41,15 +41,32 @@ public sealed class SmolLM2GoldenTests
         Golden.Report("smollm2 chat ids", cases);
     }
 
+    [Fact]
+    public void RenderAndEncode_EveryProblem_GivesTheReferenceTextAndIds()
+    {
+        var tokenizer = Tokenizer();
+        var template = ChatTemplate.Load(Data);
+        var cases = 0;
+        foreach (var row in TokenizerGolden.Json(Golden.PathOf("smollm2", "tasks.json"))?.GetProperty("problems").EnumerateArray() ?? default)
+        {
+            var text = template.Render([.. row.GetProperty("messages").EnumerateArray().Select(ChatMessage.FromJson)], addGenerationPrompt: true);
+            TokenizerGoldenTests.AssertText(row.Text("text")!, text, $"problem {cases}");
+            TokenizerGoldenTests.AssertIds(row.Ids("ids"), tokenizer.Encode(text, addSpecialTokens: false), $"problem {cases}");
+            cases++;
+        }
+        Golden.Report("smollm2 problems", cases);
+    }
+
+    private static string Data => Path.Combine(Golden.RepositoryRoot(), "tests", "data", "SmolLM2-135M-Instruct");
+
     /// <summary>The tokenizer from tests/data, whose tokenizer.json is stored compressed.</summary>
     private static HuggingFaceTokenizer Tokenizer()
     {
-        var data = Path.Combine(Golden.RepositoryRoot(), "tests", "data", "SmolLM2-135M-Instruct");
         using var folder = new TemporaryFolder();
-        using (var packed = new GZipStream(File.OpenRead(Path.Combine(data, "tokenizer.json.gz")), CompressionMode.Decompress))
+        using (var packed = new GZipStream(File.OpenRead(Path.Combine(Data, "tokenizer.json.gz")), CompressionMode.Decompress))
         using (var unpacked = File.Create(Path.Combine(folder.Path, "tokenizer.json")))
             packed.CopyTo(unpacked);
-        foreach (var file in Directory.GetFiles(data, "*.json")) File.Copy(file, Path.Combine(folder.Path, Path.GetFileName(file)));
+        foreach (var file in Directory.GetFiles(Data, "*.json")) File.Copy(file, Path.Combine(folder.Path, Path.GetFileName(file)));
         return HuggingFaceTokenizer.Load(folder.Path);
     }
 }

@@ -11,18 +11,18 @@ internal sealed class AlgebraicValue
     private const int LargestFactorial = 500;
     private const int LongestFactored = 256;
     private const int LargestTrialDivisor = 10_000;
-    private readonly Polynomial numerator;
-    private readonly Polynomial denominator;
+    private readonly Polynomial _numerator;
+    private readonly Polynomial _denominator;
 
     private AlgebraicValue(Polynomial numerator, Polynomial denominator)
     {
         if (denominator.IsZero) throw new NotEvaluatedException("a division by 0");
-        this.numerator = numerator;
-        this.denominator = denominator;
+        _numerator = numerator;
+        _denominator = denominator;
     }
 
     /// <summary>The value if it is a rational number.</summary>
-    public Rational? AsRational => numerator.AsRational is { } above && denominator.AsRational is { } below ? above / below : null;
+    public Rational? AsRational => _numerator.AsRational is { } above && _denominator.AsRational is { } below ? above / below : null;
 
     public static AlgebraicValue Of(Rational value) => new(Polynomial.Of(value), Polynomial.Of(Rational.One));
 
@@ -34,20 +34,20 @@ internal sealed class AlgebraicValue
     }
 
     public static AlgebraicValue operator +(AlgebraicValue left, AlgebraicValue right) =>
-        new(left.numerator.Times(right.denominator).Plus(right.numerator.Times(left.denominator)), left.denominator.Times(right.denominator));
+        new(left._numerator.Times(right._denominator).Plus(right._numerator.Times(left._denominator)), left._denominator.Times(right._denominator));
 
     public static AlgebraicValue operator -(AlgebraicValue value) => Of(-1) * value;
 
-    public static AlgebraicValue operator *(AlgebraicValue left, AlgebraicValue right) => new(left.numerator.Times(right.numerator), left.denominator.Times(right.denominator));
+    public static AlgebraicValue operator *(AlgebraicValue left, AlgebraicValue right) => new(left._numerator.Times(right._numerator), left._denominator.Times(right._denominator));
 
-    public static AlgebraicValue operator /(AlgebraicValue left, AlgebraicValue right) => new(left.numerator.Times(right.denominator), left.denominator.Times(right.numerator));
+    public static AlgebraicValue operator /(AlgebraicValue left, AlgebraicValue right) => new(left._numerator.Times(right._denominator), left._denominator.Times(right._numerator));
 
     /// <summary>Whether two values are the same for all values of their variables.</summary>
-    public bool EqualTo(AlgebraicValue other) => (this + -other).numerator.IsZero;
+    public bool EqualTo(AlgebraicValue other) => (this + -other)._numerator.IsZero;
 
     /// <summary>Whether one is a rational multiple of the other, other than 0 times.</summary>
-    public bool IsMultipleOf(AlgebraicValue other) => !numerator.IsZero && !other.numerator.IsZero
-        && numerator.Times(other.denominator) is var left && denominator.Times(other.numerator) is var right
+    public bool IsMultipleOf(AlgebraicValue other) => !_numerator.IsZero && !other._numerator.IsZero
+        && _numerator.Times(other._denominator) is var left && _denominator.Times(other._numerator) is var right
         && left.Terms.First() is var (product, coefficient) && right.Terms.TryGetValue(product, out var against)
         && left.Times(Polynomial.Of(-(against / coefficient))).Plus(right).IsZero;
 
@@ -58,7 +58,7 @@ internal sealed class AlgebraicValue
         if (BigInteger.Abs(power.Numerator) > LargestPower || power.Denominator > LargestPower) throw new NotEvaluatedException("a power that is too large");
         if (!power.IsWhole) return FractionalPower(power);
         var whole = (int)power.Numerator;
-        if (whole == 0) return numerator.IsZero ? throw new NotEvaluatedException("0 to the power of 0") : Of(1);
+        if (whole == 0) return _numerator.IsZero ? throw new NotEvaluatedException("0 to the power of 0") : Of(1);
         if (whole < 0) return (Of(1) / this).Power(Of(-whole));
         if (IsSingleTerm(out var coefficient, out var product))
         {
@@ -96,7 +96,7 @@ internal sealed class AlgebraicValue
     private AlgebraicValue FractionalPower(Rational power)
     {
         if (!IsSingleTerm(out var coefficient, out var product) || coefficient.Numerator.Sign <= 0)
-            return numerator.IsZero && power.Numerator.Sign > 0 ? Of(0) : throw new NotEvaluatedException("the root of a sum or of a negative number");
+            return _numerator.IsZero && power.Numerator.Sign > 0 ? Of(0) : throw new NotEvaluatedException("the root of a sum or of a negative number");
         var result = Of(1);
         foreach (var (symbol, exponent) in Exponents(coefficient, product))
         {
@@ -112,8 +112,8 @@ internal sealed class AlgebraicValue
     private bool IsSingleTerm(out Rational coefficient, out Monomial product)
     {
         (coefficient, product) = (Rational.Zero, Monomial.One);
-        if (numerator.Terms.Count != 1 || denominator.Terms.Count != 1) return false;
-        var ((above, aboveCoefficient), (below, belowCoefficient)) = (numerator.Terms.First(), denominator.Terms.First());
+        if (_numerator.Terms.Count != 1 || _denominator.Terms.Count != 1) return false;
+        var ((above, aboveCoefficient), (below, belowCoefficient)) = (_numerator.Terms.First(), _denominator.Terms.First());
         var (inverse, inverted) = below.Power(-1);
         var (factor, quotient) = above.Times(inverted);
         (coefficient, product) = (aboveCoefficient / belowCoefficient * inverse * factor, quotient);

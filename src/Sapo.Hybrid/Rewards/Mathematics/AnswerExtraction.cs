@@ -103,6 +103,8 @@ public static partial class AnswerExtraction
             var reach = text.AsSpan(start, Math.Min(AnchorReach, text.Length - start));
             var sentenceEnd = reach.IndexOfAny('.', '\n');
             if (sentenceEnd >= 0) reach = reach[..sentenceEnd];
+            // Spares the pattern where it cannot match: a long text may repeat the word very often.
+            if (!reach.Contains(':') && !reach.Contains("is", StringComparison.OrdinalIgnoreCase)) continue;
             var link = Link().Match(reach.ToString());
             if (!link.Success) continue;
             var from = start + link.Index + link.Length;

@@ -22,15 +22,15 @@ internal sealed partial class ExpressionReader
         "alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "nu", "rho", "sigma", "tau", "phi", "varphi", "omega",
     };
 
-    private readonly string text;
-    private readonly int depth;
-    private readonly HashSet<string> variables;
-    private int at;
+    private readonly string _text;
+    private readonly int _depth;
+    private readonly HashSet<string> _variables;
+    private int _at;
 
     private ExpressionReader(string text, int depth, HashSet<string> variables)
     {
         if (depth > DeepestNesting) throw new NotEvaluatedException("too deep nesting");
-        (this.text, this.depth, this.variables) = (text, depth, variables);
+        (_text, _depth, _variables) = (text, depth, variables);
     }
 
     /// <summary>The value of an expression and the names of its variables.</summary>
@@ -46,29 +46,29 @@ internal sealed partial class ExpressionReader
         var reader = new ExpressionReader(text, depth, variables);
         var value = reader.Sum();
         if (reader.TakeCommand("over")) value /= reader.Sum();
-        return reader.Next == '\0' ? value : throw new NotEvaluatedException($"'{reader.text[reader.at]}' where nothing was expected");
+        return reader.Next == '\0' ? value : throw new NotEvaluatedException($"'{reader._text[reader._at]}' where nothing was expected");
     }
 
     private char Next
     {
         get
         {
-            while (at < text.Length && text[at] == ' ') at++;
-            return at < text.Length ? text[at] : '\0';
+            while (_at < _text.Length && _text[_at] == ' ') _at++;
+            return _at < _text.Length ? _text[_at] : '\0';
         }
     }
 
     private AlgebraicValue Sum()
     {
         var value = Product();
-        while (Next is '+' or '-') value += text[at++] == '+' ? Product() : -Product();
+        while (Next is '+' or '-') value += _text[_at++] == '+' ? Product() : -Product();
         return value;
     }
 
     private AlgebraicValue Product()
     {
         var negative = false;
-        while (Next is '+' or '-') negative ^= text[at++] == '-';
+        while (Next is '+' or '-') negative ^= _text[_at++] == '-';
         var value = Power();
         while (true)
         {
@@ -82,16 +82,16 @@ internal sealed partial class ExpressionReader
     private AlgebraicValue SignedPower()
     {
         var negative = false;
-        while (Next is '+' or '-') negative ^= text[at++] == '-';
+        while (Next is '+' or '-') negative ^= _text[_at++] == '-';
         return negative ? -Power() : Power();
     }
 
     /// <summary>Whether a factor follows without a sign. Two numbers side by side are no product.</summary>
-    private bool BeginsFactor() => Next is '(' or '{' || char.IsAsciiLetter(Next) || (char.IsAsciiDigit(Next) && !IsAfterNumber()) || (Next == '\\' && CommandAt(at) is not ("over" or "cdot" or "times" or "div" or ""));
+    private bool BeginsFactor() => Next is '(' or '{' || char.IsAsciiLetter(Next) || (char.IsAsciiDigit(Next) && !IsAfterNumber()) || (Next == '\\' && CommandAt(_at) is not ("over" or "cdot" or "times" or "div" or ""));
 
     private bool IsAfterNumber()
     {
-        var before = text.AsSpan(0, at).TrimEnd(' ');
+        var before = _text.AsSpan(0, _at).TrimEnd(' ');
         return before.Length > 0 && (char.IsAsciiDigit(before[^1]) || before[^1] == '.');
     }
 
@@ -100,11 +100,11 @@ internal sealed partial class ExpressionReader
         var value = Atom();
         while (Next == '!')
         {
-            at++;
+            _at++;
             value = value.Factorial();
         }
         if (Next != '^') return value;
-        at++;
+        _at++;
         return value.Power(Exponent());
     }
 
@@ -113,7 +113,7 @@ internal sealed partial class ExpressionReader
         // 2^10 and 2^-3 as people type them; in LaTeX they would need braces.
         if (Next is '{' or '\\' or '(') return Argument();
         var negative = Next == '-';
-        if (negative) at++;
+        if (negative) _at++;
         var value = char.IsAsciiDigit(Next) ? Number(out _) : Argument();
         return negative ? -value : value;
     }
@@ -131,21 +131,21 @@ internal sealed partial class ExpressionReader
     private AlgebraicValue NumberOrMixedNumber()
     {
         var value = Number(out var isWhole);
-        if (!isWhole || Next != '\\' || !IsFraction(CommandAt(at))) return value;
+        if (!isWhole || Next != '\\' || !IsFraction(CommandAt(_at))) return value;
         // 1\frac{1}{2} is one and a half; 2\frac{x}{3} and 2.5\frac{1}{2} are products.
-        var before = at;
-        at += CommandAt(at).Length + 1;
+        var before = _at;
+        _at += CommandAt(_at).Length + 1;
         var (above, below) = (ArgumentText(), ArgumentText());
         if (above.All(char.IsAsciiDigit) && below.All(char.IsAsciiDigit)) return value + Inside(above) / Inside(below);
-        at = before;
+        _at = before;
         return value;
     }
 
     private AlgebraicValue Number(out bool isWhole)
     {
-        var match = NumberText().Match(text, at);
+        var match = NumberText().Match(_text, _at);
         if (!match.Success) throw new NotEvaluatedException("a broken number");
-        at += match.Length;
+        _at += match.Length;
         var digits = match.Groups["whole"].Value.Replace(",", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal);
         var decimals = match.Groups["decimals"].Value;
         isWhole = !match.Value.Contains('.', StringComparison.Ordinal) && !match.Groups["exponent"].Success;
@@ -160,17 +160,17 @@ internal sealed partial class ExpressionReader
 
     private AlgebraicValue Letters()
     {
-        if (text.AsSpan(at).StartsWith("pi"))
+        if (_text.AsSpan(_at).StartsWith("pi"))
         {
-            at += 2;
+            _at += 2;
             return AlgebraicValue.OfSymbol(Pi);
         }
-        if (text.AsSpan(at).StartsWith("sqrt"))
+        if (_text.AsSpan(_at).StartsWith("sqrt"))
         {
-            at += 4;
+            _at += 4;
             return Argument().Power(AlgebraicValue.Of(new Rational(1, 2)));
         }
-        var letter = text[at++];
+        var letter = _text[_at++];
         return letter == 'e' ? AlgebraicValue.OfSymbol(Euler) : VariableNamed(letter.ToString());
     }
 
@@ -178,17 +178,17 @@ internal sealed partial class ExpressionReader
     {
         if (Next == '_')
         {
-            at++;
+            _at++;
             name += "_" + ArgumentText();
         }
-        variables.Add(name);
+        _variables.Add(name);
         return AlgebraicValue.OfSymbol(name);
     }
 
     private AlgebraicValue Command()
     {
-        var name = CommandAt(at);
-        at += name.Length + 1;
+        var name = CommandAt(_at);
+        _at += name.Length + 1;
         if (IsFraction(name)) return Argument() / Argument();
         switch (name)
         {
@@ -200,7 +200,7 @@ internal sealed partial class ExpressionReader
                 var ofBase = AlgebraicValue.Of(10);
                 if (Next == '_')
                 {
-                    at++;
+                    _at++;
                     ofBase = Argument();
                 }
                 return Power().Logarithm(ofBase);
@@ -216,7 +216,7 @@ internal sealed partial class ExpressionReader
 
     private AlgebraicValue Argument() => Inside(ArgumentText());
 
-    private AlgebraicValue Inside(string part) => Whole(part, depth + 1, variables);
+    private AlgebraicValue Inside(string part) => Whole(part, _depth + 1, _variables);
 
     /// <summary>What a command applies to: a group, a command with its own arguments, or one character.</summary>
     private string ArgumentText()
@@ -227,21 +227,21 @@ internal sealed partial class ExpressionReader
             case '(': return Group('(', ')');
             case '\0': throw new NotEvaluatedException("an argument is missing");
             case '\\':
-                var start = at;
+                var start = _at;
                 Command();
-                return text[start..at];
-            default: return text[at++].ToString();
+                return _text[start.._at];
+            default: return _text[_at++].ToString();
         }
     }
 
     /// <summary>The text between a bracket and the one that closes it.</summary>
     private string Group(char open, char close)
     {
-        var start = ++at;
-        for (var nesting = 1; at < text.Length; at++)
+        var start = ++_at;
+        for (var nesting = 1; _at < _text.Length; _at++)
         {
-            if (text[at] == open) nesting++;
-            else if (text[at] == close && --nesting == 0) return text[start..at++];
+            if (_text[_at] == open) nesting++;
+            else if (_text[_at] == close && --nesting == 0) return _text[start.._at++];
         }
         throw new NotEvaluatedException($"{open} is never closed");
     }
@@ -249,22 +249,22 @@ internal sealed partial class ExpressionReader
     private bool TakeOperator(string symbol)
     {
         if (Next != symbol[0]) return false;
-        at++;
+        _at++;
         return true;
     }
 
     private bool TakeCommand(string name)
     {
-        if (Next != '\\' || CommandAt(at) != name) return false;
-        at += name.Length + 1;
+        if (Next != '\\' || CommandAt(_at) != name) return false;
+        _at += name.Length + 1;
         return true;
     }
 
     private string CommandAt(int backslash)
     {
         var end = backslash + 1;
-        while (end < text.Length && char.IsAsciiLetter(text[end])) end++;
-        return text[(backslash + 1)..end];
+        while (end < _text.Length && char.IsAsciiLetter(_text[end])) end++;
+        return _text[(backslash + 1)..end];
     }
 
     // Thousands in groups of three by comma or blank; 1.2e3, 1.2E+03.

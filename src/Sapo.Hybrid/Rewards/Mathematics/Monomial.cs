@@ -13,12 +13,12 @@ internal sealed class Monomial : IEquatable<Monomial>
     /// <summary>The empty product, 1.</summary>
     public static readonly Monomial One = new([]);
 
-    private readonly string key;
+    private readonly string _key;
 
     private Monomial(SortedDictionary<string, Rational> powers)
     {
         Powers = powers;
-        key = string.Join(' ', powers.Select(power => $"{power.Key}^{power.Value}"));
+        _key = string.Join(' ', powers.Select(power => $"{power.Key}^{power.Value}"));
     }
 
     /// <summary>The power of each symbol, none of them 0.</summary>
@@ -45,11 +45,11 @@ internal sealed class Monomial : IEquatable<Monomial>
         return Normalised(powers);
     }
 
-    public bool Equals(Monomial? other) => other is not null && string.Equals(key, other.key, StringComparison.Ordinal);
+    public bool Equals(Monomial? other) => other is not null && string.Equals(_key, other._key, StringComparison.Ordinal);
 
     public override bool Equals(object? obj) => Equals(obj as Monomial);
 
-    public override int GetHashCode() => StringComparer.Ordinal.GetHashCode(key);
+    public override int GetHashCode() => StringComparer.Ordinal.GetHashCode(_key);
 
     private static (Rational Coefficient, Monomial Product) Normalised(SortedDictionary<string, Rational> powers)
     {

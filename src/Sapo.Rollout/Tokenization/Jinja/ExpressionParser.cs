@@ -9,7 +9,7 @@ internal sealed class ExpressionParser(TokenReader reader)
 {
     private const int DeepestNesting = 100;
     private static readonly string[] ComparisonOperators = ["==", "!=", "<", "<=", ">", ">="];
-    private int depth;
+    private int _depth;
 
     /// <summary>An expression; several with commas between make a tuple.</summary>
     /// <param name="withConditional">Whether <c>a if b</c> may occur (not in the iterable of a for, where <c>if</c> filters).</param>
@@ -29,7 +29,7 @@ internal sealed class ExpressionParser(TokenReader reader)
     /// <summary>One expression.</summary>
     public Expression Parse()
     {
-        if (++depth > DeepestNesting) throw new TemplateException($"more than {DeepestNesting} expressions inside each other", reader.Current.Line);
+        if (++_depth > DeepestNesting) throw new TemplateException($"more than {DeepestNesting} expressions inside each other", reader.Current.Line);
         var value = Or();
         while (reader.IsName("if"))
         {
@@ -38,7 +38,7 @@ internal sealed class ExpressionParser(TokenReader reader)
             var otherwise = reader.TakeName("else") ? Parse() : null;
             value = new Conditional(test, value, otherwise, line);
         }
-        depth--;
+        _depth--;
         return value;
     }
 
@@ -136,7 +136,7 @@ internal sealed class ExpressionParser(TokenReader reader)
 
     private Expression Unary(bool withFilters)
     {
-        if (++depth > DeepestNesting) throw new TemplateException($"more than {DeepestNesting} expressions inside each other", reader.Current.Line);
+        if (++_depth > DeepestNesting) throw new TemplateException($"more than {DeepestNesting} expressions inside each other", reader.Current.Line);
         Expression value;
         if (reader.IsOperator("-") || reader.IsOperator("+"))
         {
@@ -147,7 +147,7 @@ internal sealed class ExpressionParser(TokenReader reader)
         {
             value = Postfix(Primary());
         }
-        depth--;
+        _depth--;
         return withFilters ? FiltersAndTests(value) : value;
     }
 

@@ -3,7 +3,7 @@ namespace Sapo.Rollout.Tokenization.Jinja;
 /// <summary>The variable <c>loop</c> inside a for.</summary>
 internal sealed class LoopState(IReadOnlyList<object?> items)
 {
-    private object? lastChecked = new Undefined("loop.changed");
+    private object? _lastChecked = new Undefined("loop.changed");
 
     /// <summary>Which item it is, from 0.</summary>
     public int Index { get; set; }
@@ -28,8 +28,8 @@ internal sealed class LoopState(IReadOnlyList<object?> items)
     private bool Changed(Arguments arguments)
     {
         var values = new TemplateList([.. arguments.Positional], IsTuple: true);
-        var changed = !Operators.AreEqual(lastChecked, values);
-        lastChecked = values;
+        var changed = !Operators.AreEqual(_lastChecked, values);
+        _lastChecked = values;
         return changed;
     }
 }

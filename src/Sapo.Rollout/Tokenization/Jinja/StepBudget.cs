@@ -5,21 +5,21 @@ internal sealed class StepBudget
 {
     private const long MostSteps = 5_000_000;
     private const int DeepestCalls = 50;
-    private long steps;
-    private int calls;
+    private long _steps;
+    private int _calls;
 
     /// <summary>Takes one step.</summary>
     public void Take()
     {
-        if (++steps > MostSteps) throw new TemplateException($"rendering takes more than {MostSteps} steps");
+        if (++_steps > MostSteps) throw new TemplateException($"rendering takes more than {MostSteps} steps");
     }
 
     /// <summary>Runs a macro's body one level deeper.</summary>
     public T Deeper<T>(Func<T> body)
     {
-        if (++calls > DeepestCalls) throw new TemplateException($"more than {DeepestCalls} macro calls inside each other");
+        if (++_calls > DeepestCalls) throw new TemplateException($"more than {DeepestCalls} macro calls inside each other");
         var result = body();
-        calls--;
+        _calls--;
         return result;
     }
 }

@@ -55,40 +55,40 @@ internal sealed class TemplateLexer
 {
     private static readonly string[] Operators = ["**", "//", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"];
 
-    private readonly string source;
-    private readonly List<Token> tokens = [];
-    private int at;
-    private int lineCountedTo;
-    private int line = 1;
-    private bool lineStarting = true;
+    private readonly string _source;
+    private readonly List<Token> _tokens = [];
+    private int _at;
+    private int _lineCountedTo;
+    private int _line = 1;
+    private bool _lineStarting = true;
 
-    private TemplateLexer(string source) => this.source = source;
+    private TemplateLexer(string source) => _source = source;
 
     /// <summary>All tokens of a template, <see cref="TokenKind.End"/> last.</summary>
     public static List<Token> Tokenize(string template)
     {
         var text = template.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
         var lexer = new TemplateLexer(text.EndsWith('\n') ? text[..^1] : text);
-        while (lexer.at < lexer.source.Length) lexer.TextAndTag();
+        while (lexer._at < lexer._source.Length) lexer.TextAndTag();
         lexer.Add(TokenKind.End, "");
-        return lexer.tokens;
+        return lexer._tokens;
     }
 
     private void TextAndTag()
     {
-        var start = at;
-        var tag = NextTag(at);
+        var start = _at;
+        var tag = NextTag(_at);
         if (tag < 0)
         {
-            at = source.Length;
-            AddText(source[start..]);
+            _at = _source.Length;
+            AddText(_source[start..]);
             return;
         }
-        var sign = tag + 2 < source.Length && source[tag + 2] is '-' or '+' ? source[tag + 2] : '\0';
-        AddText(BeforeTag(source[start..tag], sign, isOutput: source[tag + 1] == '{'));
-        at = tag + (sign == '\0' ? 2 : 3);
-        lineStarting = false;
-        switch (source[tag + 1])
+        var sign = tag + 2 < _source.Length && _source[tag + 2] is '-' or '+' ? _source[tag + 2] : '\0';
+        AddText(BeforeTag(_source[start..tag], sign, isOutput: _source[tag + 1] == '{'));
+        _at = tag + (sign == '\0' ? 2 : 3);
+        _lineStarting = false;
+        switch (_source[tag + 1])
         {
             case '#':
                 Comment();
@@ -107,8 +107,8 @@ internal sealed class TemplateLexer
 
     private int NextTag(int from)
     {
-        for (var i = source.IndexOf('{', from); i >= 0 && i + 1 < source.Length; i = source.IndexOf('{', i + 1))
-            if (source[i + 1] is '{' or '%' or '#') return i;
+        for (var i = _source.IndexOf('{', from); i >= 0 && i + 1 < _source.Length; i = _source.IndexOf('{', i + 1))
+            if (_source[i + 1] is '{' or '%' or '#') return i;
         return -1;
     }
 
@@ -118,16 +118,16 @@ internal sealed class TemplateLexer
         if (sign == '-') return text.TrimEnd(PythonText.WhiteSpace);
         if (sign == '+' || isOutput) return text;
         var lineStart = text.LastIndexOf('\n') + 1;
-        if (lineStart == 0 && !lineStarting) return text;
+        if (lineStart == 0 && !_lineStarting) return text;
         return text.AsSpan(lineStart).Trim(PythonText.WhiteSpace).IsEmpty ? text[..lineStart] : text;
     }
 
     private void Comment()
     {
-        var end = source.IndexOf("#}", at, StringComparison.Ordinal);
+        var end = _source.IndexOf("#}", _at, StringComparison.Ordinal);
         if (end < 0) throw Error("a comment is never closed by #}");
-        var sign = end > at ? source[end - 1] : '\0';
-        at = end + 2;
+        var sign = end > _at ? _source[end - 1] : '\0';
+        _at = end + 2;
         AfterBlock(sign);
     }
 
@@ -135,26 +135,26 @@ internal sealed class TemplateLexer
     private void AfterBlock(char sign)
     {
         if (sign == '-') SkipWhiteSpace();
-        else if (sign != '+' && at < source.Length && source[at] == '\n') at++;
-        lineStarting = source[at - 1] == '\n';
+        else if (sign != '+' && _at < _source.Length && _source[_at] == '\n') _at++;
+        _lineStarting = _source[_at - 1] == '\n';
     }
 
     /// <summary>Reads <c>raw ... endraw</c>, if that is what the block just begun holds.</summary>
     private bool TryRaw()
     {
-        var (bodyStart, sign) = KeywordTag(at, "raw");
+        var (bodyStart, sign) = KeywordTag(_at, "raw");
         if (bodyStart < 0) return false;
-        at = bodyStart;
+        _at = bodyStart;
         if (sign == '-') SkipWhiteSpace();
-        var start = at;
-        for (var tag = source.IndexOf("{%", at, StringComparison.Ordinal); tag >= 0; tag = source.IndexOf("{%", tag + 1, StringComparison.Ordinal))
+        var start = _at;
+        for (var tag = _source.IndexOf("{%", _at, StringComparison.Ordinal); tag >= 0; tag = _source.IndexOf("{%", tag + 1, StringComparison.Ordinal))
         {
-            var openSign = tag + 2 < source.Length && source[tag + 2] is '-' or '+' ? source[tag + 2] : '\0';
+            var openSign = tag + 2 < _source.Length && _source[tag + 2] is '-' or '+' ? _source[tag + 2] : '\0';
             var (end, closeSign) = KeywordTag(tag + (openSign == '\0' ? 2 : 3), "endraw");
             if (end < 0) continue;
-            lineStarting = false;
-            AddText(BeforeTag(source[start..tag], openSign, isOutput: false));
-            at = end;
+            _lineStarting = false;
+            AddText(BeforeTag(_source[start..tag], openSign, isOutput: false));
+            _at = end;
             AfterBlock(closeSign);
             return true;
         }
@@ -165,12 +165,12 @@ internal sealed class TemplateLexer
     private (int End, char Sign) KeywordTag(int from, string keyword)
     {
         var i = from;
-        while (i < source.Length && PythonText.IsSpace(source[i])) i++;
-        if (!source.AsSpan(i).StartsWith(keyword)) return (-1, '\0');
+        while (i < _source.Length && PythonText.IsSpace(_source[i])) i++;
+        if (!_source.AsSpan(i).StartsWith(keyword)) return (-1, '\0');
         i += keyword.Length;
-        while (i < source.Length && PythonText.IsSpace(source[i])) i++;
-        var sign = i < source.Length && source[i] is '-' or '+' ? source[i++] : '\0';
-        return source.AsSpan(i).StartsWith("%}") ? (i + 2, sign) : (-1, '\0');
+        while (i < _source.Length && PythonText.IsSpace(_source[i])) i++;
+        var sign = i < _source.Length && _source[i] is '-' or '+' ? _source[i++] : '\0';
+        return _source.AsSpan(i).StartsWith("%}") ? (i + 2, sign) : (-1, '\0');
     }
 
     private void InsideTag(TokenKind endKind, string end)
@@ -179,19 +179,19 @@ internal sealed class TemplateLexer
         while (true)
         {
             SkipWhiteSpace();
-            if (at >= source.Length) throw Error($"a tag is never closed by {end}");
-            var signed = source[at] == '-' || (source[at] == '+' && endKind == TokenKind.BlockEnd);
-            if (open.Count == 0 && source.AsSpan(at + (signed ? 1 : 0)).StartsWith(end))
+            if (_at >= _source.Length) throw Error($"a tag is never closed by {end}");
+            var signed = _source[_at] == '-' || (_source[_at] == '+' && endKind == TokenKind.BlockEnd);
+            if (open.Count == 0 && _source.AsSpan(_at + (signed ? 1 : 0)).StartsWith(end))
             {
-                var sign = signed ? source[at] : '\0';
+                var sign = signed ? _source[_at] : '\0';
                 Add(endKind, end);
-                at += end.Length + (signed ? 1 : 0);
+                _at += end.Length + (signed ? 1 : 0);
                 if (endKind == TokenKind.BlockEnd) AfterBlock(sign);
                 else if (signed) SkipWhiteSpace();
-                lineStarting = source[at - 1] == '\n';
+                _lineStarting = _source[_at - 1] == '\n';
                 return;
             }
-            var character = source[at];
+            var character = _source[_at];
             if (character is '\'' or '"') StringLiteral(character);
             else if (char.IsAsciiDigit(character)) Number();
             else if (character == '_' || char.IsLetter(character)) Name();
@@ -201,7 +201,7 @@ internal sealed class TemplateLexer
 
     private void Operator(Stack<char> open)
     {
-        var found = Array.Find(Operators, candidate => source.AsSpan(at).StartsWith(candidate)) ?? throw Error($"the character {source[at]} is not part of the template language");
+        var found = Array.Find(Operators, candidate => _source.AsSpan(_at).StartsWith(candidate)) ?? throw Error($"the character {_source[_at]} is not part of the template language");
         if (found is "(" or "[" or "{") open.Push(found[0]);
         if (found is ")" or "]" or "}")
         {
@@ -209,67 +209,67 @@ internal sealed class TemplateLexer
             if (!open.TryPop(out var opened) || opened != expected) throw Error($"an unexpected {found}");
         }
         Add(TokenKind.Operator, found);
-        at += found.Length;
+        _at += found.Length;
     }
 
     private void Name()
     {
-        var start = at;
-        while (at < source.Length && (source[at] == '_' || char.IsLetterOrDigit(source[at]))) at++;
-        Add(TokenKind.Name, source[start..at]);
+        var start = _at;
+        while (_at < _source.Length && (_source[_at] == '_' || char.IsLetterOrDigit(_source[_at]))) _at++;
+        Add(TokenKind.Name, _source[start.._at]);
     }
 
     private void Number()
     {
-        var start = at;
+        var start = _at;
         // In messages.0.role the 0 is an index, not the beginning of a number with a point.
-        var mayHavePoint = start == 0 || source[start - 1] != '.';
+        var mayHavePoint = start == 0 || _source[start - 1] != '.';
         var kind = TokenKind.Integer;
         SkipDigits();
-        if (mayHavePoint && at + 1 < source.Length && source[at] == '.' && char.IsAsciiDigit(source[at + 1]))
+        if (mayHavePoint && _at + 1 < _source.Length && _source[_at] == '.' && char.IsAsciiDigit(_source[_at + 1]))
         {
             kind = TokenKind.Float;
-            at++;
+            _at++;
             SkipDigits();
         }
-        if (mayHavePoint && at < source.Length && source[at] is 'e' or 'E')
+        if (mayHavePoint && _at < _source.Length && _source[_at] is 'e' or 'E')
         {
-            var digits = at + 1 < source.Length && source[at + 1] is '+' or '-' ? at + 2 : at + 1;
-            if (digits >= source.Length || !char.IsAsciiDigit(source[digits])) throw Error("a number with a broken exponent");
+            var digits = _at + 1 < _source.Length && _source[_at + 1] is '+' or '-' ? _at + 2 : _at + 1;
+            if (digits >= _source.Length || !char.IsAsciiDigit(_source[digits])) throw Error("a number with a broken exponent");
             kind = TokenKind.Float;
-            at = digits;
+            _at = digits;
             SkipDigits();
         }
-        var text = source[start..at];
+        var text = _source[start.._at];
         if (kind == TokenKind.Integer && text.Length > 1 && text[0] == '0') throw Error($"the number {text} with a leading zero");
         Add(kind, text);
     }
 
     private void SkipDigits()
     {
-        while (at < source.Length && char.IsAsciiDigit(source[at])) at++;
+        while (_at < _source.Length && char.IsAsciiDigit(_source[_at])) _at++;
     }
 
     private void StringLiteral(char quote)
     {
         var value = new StringBuilder();
-        var i = at + 1;
+        var i = _at + 1;
         while (true)
         {
-            if (i >= source.Length) throw Error("a string is never closed");
-            var character = source[i++];
+            if (i >= _source.Length) throw Error("a string is never closed");
+            var character = _source[i++];
             if (character == quote) break;
-            if (character == '\\' && i < source.Length) Escape(value, ref i);
+            if (character == '\\' && i < _source.Length) Escape(value, ref i);
             else value.Append(character);
         }
         Add(TokenKind.String, value.ToString());
-        at = i;
+        _at = i;
     }
 
     /// <summary>One escape of a Python string literal; an unknown one keeps its backslash.</summary>
     private void Escape(StringBuilder value, ref int i)
     {
-        var character = source[i++];
+        var character = _source[i++];
         switch (character)
         {
             case '\n': break;
@@ -291,7 +291,7 @@ internal sealed class TemplateLexer
 
     private void CodePoint(StringBuilder value, ref int i, int digits)
     {
-        if (i + digits > source.Length || !int.TryParse(source.AsSpan(i, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var codePoint) || !Rune.IsValid(codePoint))
+        if (i + digits > _source.Length || !int.TryParse(_source.AsSpan(i, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var codePoint) || !Rune.IsValid(codePoint))
             throw Error("a broken or unpaired character escape in a string");
         value.Append(new Rune(codePoint).ToString());
         i += digits;
@@ -299,7 +299,7 @@ internal sealed class TemplateLexer
 
     private void SkipWhiteSpace()
     {
-        while (at < source.Length && PythonText.IsSpace(source[at])) at++;
+        while (_at < _source.Length && PythonText.IsSpace(_source[_at])) _at++;
     }
 
     private void AddText(string text)
@@ -307,13 +307,13 @@ internal sealed class TemplateLexer
         if (text.Length > 0) Add(TokenKind.Text, text);
     }
 
-    private void Add(TokenKind kind, string text) => tokens.Add(new Token(kind, text, CurrentLine()));
+    private void Add(TokenKind kind, string text) => _tokens.Add(new Token(kind, text, CurrentLine()));
 
     private int CurrentLine()
     {
-        for (; lineCountedTo < Math.Min(at, source.Length); lineCountedTo++)
-            if (source[lineCountedTo] == '\n') line++;
-        return line;
+        for (; _lineCountedTo < Math.Min(_at, _source.Length); _lineCountedTo++)
+            if (_source[_lineCountedTo] == '\n') _line++;
+        return _line;
     }
 
     private TemplateException Error(string message) => new(message, CurrentLine());

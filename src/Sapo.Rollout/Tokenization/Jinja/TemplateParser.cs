@@ -4,15 +4,15 @@ namespace Sapo.Rollout.Tokenization.Jinja;
 internal sealed class TemplateParser
 {
     private const int DeepestNesting = 100;
-    private readonly TokenReader reader;
-    private readonly ExpressionParser expressions;
-    private int depth;
-    private int loops;
+    private readonly TokenReader _reader;
+    private readonly ExpressionParser _expressions;
+    private int _depth;
+    private int _loops;
 
     private TemplateParser(string template)
     {
-        reader = new TokenReader(TemplateLexer.Tokenize(template));
-        expressions = new ExpressionParser(reader);
+        _reader = new TokenReader(TemplateLexer.Tokenize(template));
+        _expressions = new ExpressionParser(_reader);
     }
 
     /// <summary>The statements of a template.</summary>
@@ -21,41 +21,41 @@ internal sealed class TemplateParser
     {
         var parser = new TemplateParser(template);
         var body = parser.Body();
-        return parser.reader.Current.Kind == TokenKind.End ? body : throw new TemplateException($"a block tag '{parser.reader.Following.Text}' that closes nothing", parser.reader.Current.Line);
+        return parser._reader.Current.Kind == TokenKind.End ? body : throw new TemplateException($"a block tag '{parser._reader.Following.Text}' that closes nothing", parser._reader.Current.Line);
     }
 
     /// <summary>Statements up to the end or a block tag with one of these names, which is left to the caller.</summary>
     private List<Statement> Body(params string[] endings)
     {
-        if (++depth > DeepestNesting) throw new TemplateException($"more than {DeepestNesting} blocks inside each other", reader.Current.Line);
+        if (++_depth > DeepestNesting) throw new TemplateException($"more than {DeepestNesting} blocks inside each other", _reader.Current.Line);
         List<Statement> body = [];
-        while (reader.Current.Kind != TokenKind.End)
+        while (_reader.Current.Kind != TokenKind.End)
         {
-            if (reader.Current.Kind == TokenKind.BlockBegin)
+            if (_reader.Current.Kind == TokenKind.BlockBegin)
             {
-                if (reader.Following.Kind == TokenKind.Name && (endings.Contains(reader.Following.Text, StringComparer.Ordinal) || reader.Following.Text.StartsWith("end", StringComparison.Ordinal))) break;
-                reader.Take();
+                if (_reader.Following.Kind == TokenKind.Name && (endings.Contains(_reader.Following.Text, StringComparer.Ordinal) || _reader.Following.Text.StartsWith("end", StringComparison.Ordinal))) break;
+                _reader.Take();
                 body.Add(Block());
             }
-            else if (reader.Current.Kind == TokenKind.Text)
+            else if (_reader.Current.Kind == TokenKind.Text)
             {
-                var text = reader.Take();
+                var text = _reader.Take();
                 body.Add(new TextStatement(text.Text, text.Line));
             }
             else
             {
-                var line = reader.Expect(TokenKind.OutputBegin, "{{").Line;
-                body.Add(new OutputStatement(expressions.Tuple(), line));
-                reader.Expect(TokenKind.OutputEnd, "}}");
+                var line = _reader.Expect(TokenKind.OutputBegin, "{{").Line;
+                body.Add(new OutputStatement(_expressions.Tuple(), line));
+                _reader.Expect(TokenKind.OutputEnd, "}}");
             }
         }
-        depth--;
+        _depth--;
         return body;
     }
 
     private Statement Block()
     {
-        var tag = reader.Expect(TokenKind.Name, "a statement");
+        var tag = _reader.Expect(TokenKind.Name, "a statement");
         switch (tag.Text)
         {
             case "if": return If(tag.Line);
@@ -63,12 +63,12 @@ internal sealed class TemplateParser
             case "set": return Set(tag.Line);
             case "macro": return Macro(tag.Line);
             case "filter":
-                var filters = expressions.Filters(input: null);
+                var filters = _expressions.Filters(input: null);
                 return new CaptureStatement(null, filters, BodyUntil("endfilter"), tag.Line);
             case "generation":
                 return new ScopeStatement(BodyUntil("endgeneration"), tag.Line);
             case "break" or "continue":
-                if (loops == 0) throw new TemplateException($"{tag.Text} outside of a loop", tag.Line);
+                if (_loops == 0) throw new TemplateException($"{tag.Text} outside of a loop", tag.Line);
                 EndBlock();
                 return new LoopControlStatement(tag.Text == "break", tag.Line);
             default:
@@ -82,19 +82,19 @@ internal sealed class TemplateParser
         IReadOnlyList<Statement> otherwise = [];
         do
         {
-            var test = expressions.Tuple();
+            var test = _expressions.Tuple();
             EndBlock();
             branches.Add((test, Body("elif", "else")));
-            reader.Expect(TokenKind.BlockBegin, "endif");
+            _reader.Expect(TokenKind.BlockBegin, "endif");
         }
-        while (reader.TakeName("elif"));
-        if (reader.TakeName("else"))
+        while (_reader.TakeName("elif"));
+        if (_reader.TakeName("else"))
         {
             EndBlock();
             otherwise = Body();
-            reader.Expect(TokenKind.BlockBegin, "endif");
+            _reader.Expect(TokenKind.BlockBegin, "endif");
         }
-        reader.ExpectName("endif");
+        _reader.ExpectName("endif");
         EndBlock();
         return new IfStatement(branches, otherwise, line);
     }
@@ -102,23 +102,23 @@ internal sealed class TemplateParser
     private ForStatement For(int line)
     {
         var names = Names();
-        reader.ExpectName("in");
-        var iterable = expressions.Tuple(withConditional: false);
-        var filter = reader.TakeName("if") ? expressions.Parse() : null;
-        if (reader.IsName("recursive")) throw new TemplateException("recursive loops are not supported", reader.Current.Line);
+        _reader.ExpectName("in");
+        var iterable = _expressions.Tuple(withConditional: false);
+        var filter = _reader.TakeName("if") ? _expressions.Parse() : null;
+        if (_reader.IsName("recursive")) throw new TemplateException("recursive loops are not supported", _reader.Current.Line);
         EndBlock();
-        loops++;
+        _loops++;
         var body = Body("else");
-        loops--;
-        reader.Expect(TokenKind.BlockBegin, "endfor");
+        _loops--;
+        _reader.Expect(TokenKind.BlockBegin, "endfor");
         IReadOnlyList<Statement> otherwise = [];
-        if (reader.TakeName("else"))
+        if (_reader.TakeName("else"))
         {
             EndBlock();
             otherwise = Body();
-            reader.Expect(TokenKind.BlockBegin, "endfor");
+            _reader.Expect(TokenKind.BlockBegin, "endfor");
         }
-        reader.ExpectName("endfor");
+        _reader.ExpectName("endfor");
         EndBlock();
         return new ForStatement(names, iterable, filter, body, otherwise, line);
     }
@@ -126,28 +126,28 @@ internal sealed class TemplateParser
     private Statement Set(int line)
     {
         var names = Names();
-        var member = names.Count == 1 && reader.TakeOperator(".") ? reader.Expect(TokenKind.Name, "a member's name").Text : null;
-        if (reader.TakeOperator("="))
+        var member = names.Count == 1 && _reader.TakeOperator(".") ? _reader.Expect(TokenKind.Name, "a member's name").Text : null;
+        if (_reader.TakeOperator("="))
         {
-            var value = expressions.Tuple();
+            var value = _expressions.Tuple();
             EndBlock();
             return new SetStatement(names, member, value, line);
         }
-        if (member is not null || names.Count != 1) throw reader.Unexpected("'='");
-        var filters = reader.TakeOperator("|") ? expressions.Filters(input: null) : null;
+        if (member is not null || names.Count != 1) throw _reader.Unexpected("'='");
+        var filters = _reader.TakeOperator("|") ? _expressions.Filters(input: null) : null;
         return new CaptureStatement(names[0], filters, BodyUntil("endset"), line);
     }
 
     private MacroStatement Macro(int line)
     {
-        var name = reader.Expect(TokenKind.Name, "the macro's name").Text;
+        var name = _reader.Expect(TokenKind.Name, "the macro's name").Text;
         List<(string, Expression?)> parameters = [];
-        reader.ExpectOperator("(");
-        while (!reader.TakeOperator(")"))
+        _reader.ExpectOperator("(");
+        while (!_reader.TakeOperator(")"))
         {
-            if (parameters.Count > 0) reader.ExpectOperator(",");
-            var parameter = reader.Expect(TokenKind.Name, "a parameter's name").Text;
-            parameters.Add((parameter, reader.TakeOperator("=") ? expressions.Parse() : null));
+            if (parameters.Count > 0) _reader.ExpectOperator(",");
+            var parameter = _reader.Expect(TokenKind.Name, "a parameter's name").Text;
+            parameters.Add((parameter, _reader.TakeOperator("=") ? _expressions.Parse() : null));
         }
         return new MacroStatement(name, parameters, BodyUntil("endmacro"), line);
     }
@@ -155,15 +155,15 @@ internal sealed class TemplateParser
     private List<string> Names()
     {
         List<string> names = [];
-        var parenthesised = reader.TakeOperator("(");
+        var parenthesised = _reader.TakeOperator("(");
         do
         {
-            var name = reader.Expect(TokenKind.Name, "a variable's name");
+            var name = _reader.Expect(TokenKind.Name, "a variable's name");
             if (name.Text is "true" or "false" or "none" or "True" or "False" or "None") throw new TemplateException($"{name.Text} cannot be set", name.Line);
             names.Add(name.Text);
         }
-        while (reader.TakeOperator(","));
-        if (parenthesised) reader.ExpectOperator(")");
+        while (_reader.TakeOperator(","));
+        if (parenthesised) _reader.ExpectOperator(")");
         return names;
     }
 
@@ -171,17 +171,17 @@ internal sealed class TemplateParser
     {
         EndBlock();
         // No break reaches from inside such a block to the loop around it.
-        var outerLoops = loops;
-        loops = 0;
+        var outerLoops = _loops;
+        _loops = 0;
         var body = Body();
-        loops = outerLoops;
-        reader.Expect(TokenKind.BlockBegin, ending);
-        reader.ExpectName(ending);
+        _loops = outerLoops;
+        _reader.Expect(TokenKind.BlockBegin, ending);
+        _reader.ExpectName(ending);
         // Jinja lets the name of a macro follow its endmacro.
-        if (ending == "endmacro" && reader.Current.Kind == TokenKind.Name) reader.Take();
+        if (ending == "endmacro" && _reader.Current.Kind == TokenKind.Name) _reader.Take();
         EndBlock();
         return body;
     }
 
-    private void EndBlock() => reader.Expect(TokenKind.BlockEnd, "the end of the tag");
+    private void EndBlock() => _reader.Expect(TokenKind.BlockEnd, "the end of the tag");
 }

@@ -8,11 +8,11 @@ internal sealed class TemplateRun
     /// <summary>No prompt is longer than this.</summary>
     private const int LongestText = 20_000_000;
 
-    private readonly StepBudget budget = new();
-    private readonly ExpressionEvaluator expressions;
-    private StringBuilder output = new();
+    private readonly StepBudget _budget = new();
+    private readonly ExpressionEvaluator _expressions;
+    private StringBuilder _output = new();
 
-    private TemplateRun() => expressions = new ExpressionEvaluator(budget);
+    private TemplateRun() => _expressions = new ExpressionEvaluator(_budget);
 
     private enum Flow
     {
@@ -28,7 +28,7 @@ internal sealed class TemplateRun
     {
         var run = new TemplateRun();
         run.Run(template, new Scope(variables));
-        return run.output.ToString();
+        return run._output.ToString();
     }
 
     private Flow Run(IReadOnlyList<Statement> statements, Scope scope)
@@ -36,7 +36,7 @@ internal sealed class TemplateRun
         StackGuard.Check();
         foreach (var statement in statements)
         {
-            budget.Take();
+            _budget.Take();
             try
             {
                 var flow = Run(statement, scope);
@@ -59,11 +59,11 @@ internal sealed class TemplateRun
                 Write(text.Text);
                 return Flow.Next;
             case OutputStatement written:
-                Write(PythonText.Str(expressions.Evaluate(written.Value, scope)));
+                Write(PythonText.Str(_expressions.Evaluate(written.Value, scope)));
                 return Flow.Next;
             case IfStatement choice:
                 foreach (var (test, body) in choice.Branches)
-                    if (expressions.IsTrue(test, scope)) return Run(body, scope);
+                    if (_expressions.IsTrue(test, scope)) return Run(body, scope);
                 return Run(choice.Otherwise, scope);
             case ForStatement loop:
                 return Loop(loop, scope);
@@ -87,27 +87,27 @@ internal sealed class TemplateRun
 
     private void Write(string text)
     {
-        if (output.Length + text.Length > LongestText) throw new TemplateException($"the text grows beyond {LongestText} characters");
-        output.Append(text);
+        if (_output.Length + text.Length > LongestText) throw new TemplateException($"the text grows beyond {LongestText} characters");
+        _output.Append(text);
     }
 
     private Flow Loop(ForStatement loop, Scope scope)
     {
-        var items = Operators.Items(expressions.Evaluate(loop.Iterable, scope));
+        var items = Operators.Items(_expressions.Evaluate(loop.Iterable, scope));
         if (loop.Filter is { } filter)
         {
             items = [.. items.Where(item =>
             {
                 var inner = new Scope(scope);
                 Unpack(loop.Names, item, inner);
-                return expressions.IsTrue(filter, inner);
+                return _expressions.IsTrue(filter, inner);
             })];
         }
         if (items.Count == 0) return Run(loop.Otherwise, new Scope(scope));
         var state = new LoopState(items);
         for (var i = 0; i < items.Count; i++)
         {
-            budget.Take();
+            _budget.Take();
             state.Index = i;
             var inner = new Scope(scope);
             inner.Set("loop", state);
@@ -119,7 +119,7 @@ internal sealed class TemplateRun
 
     private void Assign(SetStatement set, Scope scope)
     {
-        var value = expressions.Evaluate(set.Value, scope);
+        var value = _expressions.Evaluate(set.Value, scope);
         if (set.NamespaceMember is not { } member)
         {
             Unpack(set.Names, value, scope);
@@ -144,18 +144,18 @@ internal sealed class TemplateRun
     private void Capture(CaptureStatement capture, Scope scope)
     {
         object? text = Captured(capture.Body, new Scope(scope));
-        if (capture.Filters is { } filters) text = expressions.ApplyFilters(filters, text, scope);
+        if (capture.Filters is { } filters) text = _expressions.ApplyFilters(filters, text, scope);
         if (capture.Name is { } name) scope.Set(name, text);
         else Write(PythonText.Str(text));
     }
 
     private string Captured(IReadOnlyList<Statement> body, Scope scope)
     {
-        var outside = output;
-        output = new StringBuilder();
+        var outside = _output;
+        _output = new StringBuilder();
         Run(body, scope);
-        var text = output.ToString();
-        output = outside;
+        var text = _output.ToString();
+        _output = outside;
         return text;
     }
 
@@ -166,8 +166,8 @@ internal sealed class TemplateRun
         for (var i = 0; i < given.Length; i++)
         {
             var (name, absent) = macro.Parameters[i];
-            scope.Set(name, given[i] is { } value ? value.Value : absent is null ? new Undefined(name) : expressions.Evaluate(absent, scope));
+            scope.Set(name, given[i] is { } value ? value.Value : absent is null ? new Undefined(name) : _expressions.Evaluate(absent, scope));
         }
-        return budget.Deeper(() => Captured(macro.Body, scope));
+        return _budget.Deeper(() => Captured(macro.Body, scope));
     }
 }

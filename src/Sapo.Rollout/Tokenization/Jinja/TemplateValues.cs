@@ -20,7 +20,7 @@ internal sealed record TemplateMapping(OrderedDictionary<string, object?> Entrie
 /// </summary>
 internal sealed class TemplateIterable(IReadOnlyList<object?> items, bool onlyOnce)
 {
-    private bool used;
+    private bool _used;
 
     /// <summary>Whether it has a length: a generator has none.</summary>
     public bool HasLength => !onlyOnce;
@@ -28,8 +28,8 @@ internal sealed class TemplateIterable(IReadOnlyList<object?> items, bool onlyOn
     /// <summary>The items; of a generator nothing the second time, as in Python.</summary>
     public IReadOnlyList<object?> Take()
     {
-        if (used && onlyOnce) return [];
-        used = true;
+        if (_used && onlyOnce) return [];
+        _used = true;
         return items;
     }
 }

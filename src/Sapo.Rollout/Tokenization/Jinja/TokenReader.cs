@@ -3,16 +3,16 @@ namespace Sapo.Rollout.Tokenization.Jinja;
 /// <summary>A position in a list of tokens.</summary>
 internal sealed class TokenReader(List<Token> tokens)
 {
-    private int at;
+    private int _at;
 
     /// <summary>The token that comes next.</summary>
-    public Token Current => tokens[at];
+    public Token Current => tokens[_at];
 
     /// <summary>The token after the next; the end stays the end.</summary>
-    public Token Following => tokens[Math.Min(at + 1, tokens.Count - 1)];
+    public Token Following => tokens[Math.Min(_at + 1, tokens.Count - 1)];
 
     /// <summary>Takes the next token.</summary>
-    public Token Take() => tokens[at < tokens.Count - 1 ? at++ : at];
+    public Token Take() => tokens[_at < tokens.Count - 1 ? _at++ : _at];
 
     /// <summary>Whether an operator comes next.</summary>
     public bool IsOperator(string text) => Current.Kind == TokenKind.Operator && Current.Text == text;
