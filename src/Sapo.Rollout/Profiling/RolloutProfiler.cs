@@ -19,21 +19,22 @@ public static class RolloutProfiler
         var limits = MachineLimits.Measure(options.Threads);
         var points = new List<RolloutProfilePoint>();
         SwapReport? swap = null;
-        foreach (var slots in options.Slots)
-            foreach (var promptLength in options.PromptLengths)
-                foreach (var newTokens in options.NewTokens)
-                {
-                    var engineOptions = options.Engine with { Slots = slots, MaxSequenceLength = promptLength + newTokens };
-                    await using var engine = await RolloutEngine.StartAsync(policy, engineOptions, options.Threads, tokenizer: null, cancel).ConfigureAwait(false);
-                    var run = new Measurement(engine, config, limits, slots, promptLength, newTokens);
-                    await run.GenerateAsync(options.GroupSize, completions: slots, firstPrompt: 0, maxNewTokens: Math.Min(newTokens, 4), cancel).ConfigureAwait(false); // warms up
-                    points.Add(await run.MeasureAsync(options.GroupSize, options.Rounds * slots, cancel).ConfigureAwait(false));
-                    measured?.Invoke(points[^1]);
-                    if (points.Count == options.Slots.Count * options.PromptLengths.Count * options.NewTokens.Count)
-                        swap = await SwapAsync(engine, policy, run, cancel).ConfigureAwait(false);
-                }
+        foreach (var (slots, promptLength, newTokens) in Sweep(options))
+        {
+            var engineOptions = options.Engine with { Slots = slots, MaxSequenceLength = promptLength + newTokens };
+            var engine = await RolloutEngine.StartAsync(policy, engineOptions, options.Threads, tokenizer: null, cancel).ConfigureAwait(false);
+            await using var disposal = engine.ConfigureAwait(false);
+            var run = new Measurement(engine, config, limits, slots, promptLength, newTokens);
+            await run.GenerateAsync(options.GroupSize, completions: slots, firstPrompt: 0, maxNewTokens: Math.Min(newTokens, 4), cancel).ConfigureAwait(false); // warms up
+            points.Add(await run.MeasureAsync(options.GroupSize, options.Rounds * slots, cancel).ConfigureAwait(false));
+            measured?.Invoke(points[^1]);
+            if (points.Count == Sweep(options).Count()) swap = await SwapAsync(engine, policy, run, cancel).ConfigureAwait(false);
+        }
         return new RolloutProfile(config.ParameterCount, config.ParameterCount * sizeof(float), options.Threads, options.Engine.Session, limits, points, swap!);
     }
+
+    private static IEnumerable<(int Slots, int PromptLength, int NewTokens)> Sweep(RolloutProfileOptions options) =>
+        from slots in options.Slots from promptLength in options.PromptLengths from newTokens in options.NewTokens select (slots, promptLength, newTokens);
 
     private static async Task<SwapReport> SwapAsync(RolloutEngine engine, PublishedPolicy policy, Measurement run, CancellationToken cancel)
     {
@@ -45,7 +46,7 @@ public static class RolloutProfiler
 
     private sealed class Measurement(RolloutEngine engine, ModelConfig config, MachineLimits limits, int slots, int promptLength, int newTokens)
     {
-        public Task GenerateAsync(int groupSize, int completions, long firstPrompt, int maxNewTokens, CancellationToken cancel) =>
+        public Task<RolloutGroup[]> GenerateAsync(int groupSize, int completions, long firstPrompt, int maxNewTokens, CancellationToken cancel) =>
             Task.WhenAll(Enumerable.Range(0, (completions + groupSize - 1) / groupSize).Select(group => engine.GenerateAsync(
                 PromptOf(firstPrompt + group), Math.Min(groupSize, completions - group * groupSize), new SamplingOptions { MaxNewTokens = maxNewTokens, StopTokenIds = [] }, cancel)));
 
