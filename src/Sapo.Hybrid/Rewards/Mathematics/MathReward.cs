@@ -4,7 +4,7 @@ namespace Sapo.Hybrid.Rewards.Mathematics;
 
 /// <summary>
 /// 1 if a completion's final answer is the reference answer, else 0. Numbers are compared as exact fractions, expressions
-/// exactly, structures item by item, words without regard to case.
+/// exactly, tuples and intervals item by item, sets and lists without brackets in any order, words without regard to case.
 /// </summary>
 /// <param name="form">Where the final answer stands.</param>
 public sealed class MathReward(AnswerForm form = AnswerForm.Any) : IReward
