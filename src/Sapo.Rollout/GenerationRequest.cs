@@ -24,4 +24,5 @@ public sealed record GenerationRequest(Prompt Prompt, int GroupSize, SamplingOpt
 /// <param name="Position">Index within the completion, from 0.</param>
 /// <param name="TokenId">The token.</param>
 /// <param name="LogProb">Natural log of its probability in the distribution it was drawn from.</param>
-public readonly record struct SampledToken(int SampleIndex, int Position, int TokenId, float LogProb);
+/// <param name="UntruncatedLogProb">The same at the temperature (at 1 when it is 0), before top-k, top-p and min-p.</param>
+public readonly record struct SampledToken(int SampleIndex, int Position, int TokenId, float LogProb, float UntruncatedLogProb);

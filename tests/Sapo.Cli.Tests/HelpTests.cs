@@ -7,13 +7,14 @@ public sealed class HelpTests
     {
         var (code, output, _) = SapoProcess.Run(Path.GetTempPath(), "--help");
         Assert.Equal(0, code);
-        foreach (var command in (string[])["train", "rollout", "eval", "doctor", "objectives"]) Assert.Contains($"  {command} ", output, StringComparison.Ordinal);
+        foreach (var command in (string[])["train", "rollout", "eval", "serve", "doctor", "objectives"]) Assert.Contains($"  {command} ", output, StringComparison.Ordinal);
     }
 
     [Theory]
     [InlineData("train", "sapo train runs/quickstart.json")]
     [InlineData("rollout", "sapo rollout --model runs/out/quickstart/final")]
     [InlineData("eval", "sapo eval --model runs/out/quickstart/final --task addition")]
+    [InlineData("serve", "sapo serve --model runs/out/quickstart/final")]
     public void Help_Command_HasAnExample(string command, string example)
     {
         var (code, output, _) = SapoProcess.Run(Path.GetTempPath(), command, "--help");

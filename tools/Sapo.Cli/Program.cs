@@ -25,6 +25,7 @@ var root = new RootCommand(
     TrainCommand.Create(),
     RolloutCommand.Create(),
     EvalCommand.Create(),
+    ServeCommand.Create(),
     DoctorCommand.Create(),
     ObjectivesCommand.Create(),
 };

@@ -30,6 +30,8 @@ internal sealed class RunningSample
     /// <summary>The uniform number that decides the next token.</summary>
     public float NextUniform => CounterRandom.Uniform(Group.Request.Sampling.Seed, Group.Request.Prompt.Id, SampleIndex, Count);
 
+    private bool UntruncatedDiffers => Group.Request.Sampling.Truncates || Group.Request.Sampling.Temperature == 0;
+
     /// <summary>Begins a completion.</summary>
     /// <param name="group">Its group.</param>
     /// <param name="sampleIndex">Its index.</param>
@@ -55,7 +57,7 @@ internal sealed class RunningSample
         Count++;
         if (_spans.Count > 0 && _spans[^1].Version == version) _spans[^1] = _spans[^1] with { Count = _spans[^1].Count + 1 };
         else _spans.Add(new VersionSpan(Count - 1, 1, version));
-        Group.Request.TokenSampled?.Invoke(new SampledToken(SampleIndex, Count - 1, tokenId, logProb));
+        Group.Request.TokenSampled?.Invoke(new SampledToken(SampleIndex, Count - 1, tokenId, logProb, UntruncatedDiffers ? untruncated : logProb));
         if (Array.IndexOf(Group.StopTokenIds, tokenId) >= 0) return FinishReason.Stop;
         if (_stopText is not null && _stopText.Append(tokenId)) return FinishReason.StopString;
         return Count == Group.MaxNewTokens ? FinishReason.Length : null;
@@ -89,14 +91,13 @@ internal sealed class RunningSample
     /// <summary>The finished completion, in arrays of its own.</summary>
     public Completion ToCompletion(FinishReason reason)
     {
-        var truncates = Group.Request.Sampling.Truncates;
         var logProbs = _logProbs.AsSpan(0, Count).ToArray();
         return new Completion
         {
             SampleIndex = SampleIndex,
             TokenIds = _tokens.AsSpan(0, Count).ToArray(),
             BehaviourLogProbs = logProbs,
-            UntruncatedLogProbs = truncates || Group.Request.Sampling.Temperature == 0 ? _untruncated.AsSpan(0, Count).ToArray() : logProbs,
+            UntruncatedLogProbs = UntruncatedDiffers ? _untruncated.AsSpan(0, Count).ToArray() : logProbs,
             KeptTokenIds = _keptIsComplete ? [.. _kept] : null,
             FinishReason = reason,
             VersionSpans = CollectionsMarshal.AsSpan(_spans).ToArray(),

@@ -80,6 +80,7 @@ public sealed class CompletionEndTests
             Assert.Equal(Enumerable.Range(0, 6), seen.Select(token => token.Position));
             Assert.Equal(completion.TokenIds, seen.Select(token => token.TokenId));
             Assert.Equal(completion.BehaviourLogProbs, seen.Select(token => token.LogProb));
+            Assert.Equal(completion.UntruncatedLogProbs, seen.Select(token => token.UntruncatedLogProb));
         }
     }
 }

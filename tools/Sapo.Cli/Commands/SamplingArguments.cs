@@ -19,7 +19,14 @@ internal sealed class SamplingArguments
 
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[_temperature, _topK, _topP, _minP, _maxNewTokens, _seed, _slots, _maxSequenceLength, _threads]) command.Options.Add(option);
+        foreach (var option in (Option[])[_temperature, _topK, _topP, _minP, _maxNewTokens, _seed]) command.Options.Add(option);
+        AddEngineTo(command);
+    }
+
+    /// <summary>Only what says by what engine: for <c>serve</c>, whose requests say how tokens are drawn.</summary>
+    public void AddEngineTo(Command command)
+    {
+        foreach (var option in (Option[])[_slots, _maxSequenceLength, _threads]) command.Options.Add(option);
     }
 
     public SamplingOptions Sampling(ParseResult parsed) => new()
