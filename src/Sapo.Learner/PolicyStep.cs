@@ -2,9 +2,10 @@
 //
 //   [anchor]     log-probs of the old policy (and of a reference policy) for all rows, where something needs them
 //   per mini-batch, per micro-batch:
-//     forward    log-probs l and entropies of the rows, kept for the backward pass
+//     forward    hidden states of the rows; what the backward pass needs is kept
+//     head       log-probs l and entropies, before the objective; its gradient, after it
 //     objective  J and dJ/dl on the host, in double precision
-//     backward   -dJ/dl through the model, added to the gradients
+//     backward   -dJ/dl through the layers, added to the gradients
 //   per mini-batch: clipping and AdamW
 //
 // An objective with a statistic over the whole mini-batch gets all of its l first, from a pass of its own. Rows without a
@@ -54,10 +55,11 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
         foreach (var (first, count) in parts)
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
-            using var pass = measured.Time("forward", () => model.Forward(packed));
-            var part = prepared.Slice(first, count) with { LogProbs = pass.Values!.LogProbs, Entropies = pass.Values.Entropies };
+            using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
+            var values = measured.Time("head", () => model.ComputeValues(pass));
+            var part = prepared.Slice(first, count) with { LogProbs = values.LogProbs, Entropies = values.Entropies };
             var result = measured.Time("objective", () => objective.Evaluate(part));
-            measured.Time("backward", () => Backward(pass, result.Gradient, result.EntropyGradient));
+            Backward(pass, result.Gradient, result.EntropyGradient, measured);
             measured.Add(packed);
             batches.Add(part);
             results.Add(result);
@@ -76,17 +78,23 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
             using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
             var (start, end) = (whole.RowOffsets[first], whole.RowOffsets[first + count]);
-            measured.Time("backward", () => Backward(pass, result.Gradient[start..end], result.EntropyGradient?[start..end]));
+            Backward(pass, result.Gradient[start..end], result.EntropyGradient?[start..end], measured);
             measured.Add(packed);
         }
         return (whole, result);
     }
 
     /// <summary>J is maximised, so the loss is -J.</summary>
-    private bool Backward(ForwardPass pass, double[] gradient, double[]? entropyGradient)
+    private void Backward(ForwardPass pass, double[] gradient, double[]? entropyGradient, StepMeasurements measured)
     {
-        model.Backward(pass, Array.ConvertAll(gradient, slope => -slope), entropyGradient is null ? null : Array.ConvertAll(entropyGradient, slope => -slope));
-        return true;
+        var slopes = Array.ConvertAll(gradient, slope => -slope);
+        var entropySlopes = entropyGradient is null ? null : Array.ConvertAll(entropyGradient, slope => -slope);
+        using var headInput = measured.Time("head", () => model.BackwardHead(pass, slopes, entropySlopes));
+        measured.Time("backward", () =>
+        {
+            model.BackwardLayers(pass, headInput);
+            return true;
+        });
     }
 
     private (Dictionary<TrainingRow, HeadResult>? Old, Dictionary<TrainingRow, HeadResult>? Reference) AnchorPasses(TrainingBatch batch)

@@ -57,7 +57,10 @@ public sealed record StepReport
     /// <summary>Further operations that repeating the prompt for every completion would have cost.</summary>
     public required double FlopsSavedBySharing { get; init; }
 
-    /// <summary>Seconds in <c>anchor</c>, <c>forward</c>, <c>objective</c>, <c>backward</c>, <c>optimizer</c>.</summary>
+    /// <summary>
+    /// Seconds in <c>anchor</c>, <c>forward</c> (layers; where the objective needs a pass over the whole mini-batch first, that pass with its head), <c>head</c> (both
+    /// directions), <c>objective</c>, <c>backward</c> (layers) and <c>optimizer</c>; a phase that did not occur is absent.
+    /// </summary>
     public required IReadOnlyDictionary<string, double> Seconds { get; init; }
 }
 

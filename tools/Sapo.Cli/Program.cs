@@ -28,6 +28,7 @@ var root = new RootCommand(
     ServeCommand.Create(),
     DoctorCommand.Create(),
     ObjectivesCommand.Create(),
+    ProfileCommand.Create(),
 };
 
 ExampleCommand.ShowIn(root);

@@ -3,7 +3,7 @@ using Sapo.Core.Models;
 namespace Sapo.Learner.Batches;
 
 /// <summary>Floating-point operations of a model, counting a multiplication and an addition as two, products of matrices alone.</summary>
-internal static class FlopCount
+public static class FlopCount
 {
     /// <summary>One forward pass.</summary>
     /// <param name="config">The model.</param>
@@ -24,11 +24,11 @@ internal static class FlopCount
     }
 
     /// <summary>Forward and backward pass of packed groups; the backward pass costs twice the forward pass.</summary>
-    public static double Training(ModelConfig config, PackedTokens batch) =>
+    internal static double Training(ModelConfig config, PackedTokens batch) =>
         3 * Forward(config, batch.TokenCount, batch.Groups.Sum(group => Pairs(group, shared: true)), batch.Targets.Length);
 
     /// <summary>What the same groups would cost with every prompt repeated.</summary>
-    public static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch) =>
+    internal static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch) =>
         3 * Forward(config, batch.Groups.Sum(group => Rows(group).Sum(row => (double)group.Prompt.Length + row.TokenIds.Length - 1)),
             batch.Groups.Sum(group => Pairs(group, shared: false)), batch.Targets.Length);
 

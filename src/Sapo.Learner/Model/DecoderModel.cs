@@ -49,9 +49,12 @@ internal sealed class DecoderModel
     public ForwardPass Forward(PackedTokens batch)
     {
         var pass = RunLayers(batch, keep: true);
-        pass.Values = _head.Forward(pass.HeadInput, batch);
+        ComputeValues(pass);
         return pass;
     }
+
+    /// <summary>Runs the head of a pass that came without values, and keeps its log-probs and entropies in the pass.</summary>
+    public HeadResult ComputeValues(ForwardPass pass) => pass.Values = _head.Forward(pass.HeadInput, pass.Batch);
 
     /// <summary>The forward pass without head values, for losses whose gradient does not depend on them.</summary>
     public ForwardPass ForwardWithoutValues(PackedTokens batch) => RunLayers(batch, keep: true);
@@ -72,9 +75,22 @@ internal sealed class DecoderModel
     /// <param name="values">Filled with log-probs and entropies if the pass came without them.</param>
     public void Backward(ForwardPass pass, double[] logProbGradient, double[]? entropyGradient = null, double routerBalance = 0, HeadResult? values = null)
     {
+        using var headInput = BackwardHead(pass, logProbGradient, entropyGradient, values);
+        BackwardLayers(pass, headInput, routerBalance);
+    }
+
+    /// <summary>The first half of <see cref="Backward"/>: the head's gradient is added, dL/dhead input [M, hidden] returned; the caller disposes it.</summary>
+    public Tensor BackwardHead(ForwardPass pass, double[] logProbGradient, double[]? entropyGradient, HeadResult? values = null) =>
+        _head.Backward(pass.HeadInput, pass.Batch, logProbGradient, entropyGradient, values);
+
+    /// <summary>The second half: everything below the head.</summary>
+    /// <param name="pass">The pass.</param>
+    /// <param name="headInput">What <see cref="BackwardHead"/> returned; overwritten.</param>
+    /// <param name="routerBalance">As in <see cref="Backward"/>.</param>
+    public void BackwardLayers(ForwardPass pass, Tensor headInput, double routerBalance = 0)
+    {
         using var scope = NewDisposeScope();
         var batch = pass.Batch;
-        var headInput = _head.Backward(pass.HeadInput, batch, logProbGradient, entropyGradient, values);
         var (hidden, weightPerToken) = RmsNorm.Backward(pass.FinalNorm, _norm.Value, headInput.mul_(pass.InverseTemperatures));
         _norm.Gradient.add_(weightPerToken.sum(dim: 0));
         var residual = hidden.new_zeros([batch.TokenCount, Config.HiddenSize]);

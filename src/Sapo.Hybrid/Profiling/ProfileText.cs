@@ -1,0 +1,75 @@
+namespace Sapo.Hybrid.Profiling;
+
+/// <summary>Profiles as text: what commands print and what the Markdown files hold.</summary>
+public static class ProfileText
+{
+    private const double Gibi = 1 << 30, Mebi = 1 << 20;
+    private const double LeastShare = 0.0005; // a part below it has no rate worth a column
+
+    /// <summary>A rollout engine's profile.</summary>
+    public static string Of(RolloutProfile profile)
+    {
+        var speed = new ProfileTable("slots", "prompt", "new", "tokens/s", "decode tok/s", "prefill tok/s", "ms/step", "slots used", "KV MiB", "of bandwidth", "of GEMM", "prefill of GEMM");
+        var split = new ProfileTable("slots", "prompt", "new", "decode", "prefill", "copies", "host", "prompt tokens computed", "requested");
+        foreach (var point in profile.Points)
+        {
+            var (slots, prompt, fresh) = (Count(point.Workload.Slots), Count(point.Workload.PromptTokens), Count(point.Workload.NewTokens));
+            var busy = point.BusySeconds;
+            speed.Add(
+                slots, prompt, fresh, Number(point.TokensPerSecond), Number(point.DecodeTokensPerSecond), Number(point.PrefillTokensPerSecond), Number(point.MillisecondsPerStep), Percent(point.SlotUtilisation),
+                Number(point.KeyValueBytes / Mebi), Percent(point.DecodeShareOfBandwidth), Percent(point.DecodeShareOfMatrixRate), Percent(point.PrefillShareOfMatrixRate));
+            split.Add(
+                slots, prompt, fresh, Percent(point.DecodeSeconds / busy), Percent(point.PrefillSeconds / busy), Percent(point.CopySeconds / busy), Percent(point.HostShare), Count(point.PromptTokensComputed), Count(point.PromptTokensRequested));
+        }
+        return $"{Head(profile.Context, profile.Limits, profile.Model)}\n{speed}\n{split}\n{Of(profile.Swap)}";
+    }
+
+    /// <summary>A version switch.</summary>
+    public static string Of(SwapTimes swap) => new ProfileTable("switch of versions, ms", "build", "first token", "full speed")
+        .Add("prepacked behind the switch", Number(swap.UnpackedBuildMilliseconds), Number(swap.FirstTokenMilliseconds), Number(swap.FullSpeedMilliseconds))
+        .Add("prepacked before the switch", Number(swap.PrepackedBuildMilliseconds), Number(swap.PrepackedFirstTokenMilliseconds), Number(swap.PrepackedFirstTokenMilliseconds))
+        + $"The probe took {Number(swap.ProbeMilliseconds)} ms; largest difference in log-prob {swap.ProbeDifference:0.0e+0}.\n";
+
+    /// <summary>A learner's profile.</summary>
+    public static string Of(LearnerProfile profile)
+    {
+        LearnerPoint[] points = [profile.Shared, profile.Repeated];
+        var speed = new ProfileTable("prompts", "completion tok/s", "computed tok/s", "computed tokens", "s/step", "GFLOP", "of GEMM", "peak MiB", "activations MiB");
+        foreach (var point in points)
+            speed.Add(
+                point.Prompts, Number(point.TokensPerSecond), Number(point.ComputedTokensPerSecond), Count(point.ComputedTokens), Number(point.Seconds), Number(point.Flops / 1e9),
+                Percent(point.ShareOfMatrixRate), Size(point.Memory.PeakBytes), Size(point.Memory.ActivationBytes));
+        var names = profile.Shared.Phases.Select(phase => phase.Name).ToArray();
+        var split = new ProfileTable(["share of the step", .. names]);
+        string[] slow = [.. names.Where(name => points.Any(point => point.Phases.Any(phase => phase.Name == name && phase.Share >= LeastShare)))];
+        var rates = new ProfileTable(["computed tokens/s", .. slow]);
+        foreach (var point in points)
+        {
+            split.Add([point.Prompts, .. point.Phases.Select(phase => Percent(phase.Share))]);
+            rates.Add([point.Prompts, .. point.Phases.Where(phase => slow.Contains(phase.Name)).Select(phase => Number(phase.TokensPerSecond))]);
+        }
+        var workload = profile.Workload;
+        return $"{Head(profile.Context, profile.Limits, profile.Model)}{workload.Groups} x {workload.GroupSize} completions of {workload.NewTokens} tokens, prompt {workload.PromptTokens}; median of {workload.Steps} steps.\n\n{speed}\n{split}\n{rates}\n"
+            + $"Sharing prompts: {profile.SharingGain:0.00}x the step with repeated prompts; it computes {(double)profile.Repeated.Flops / profile.Shared.Flops:0.00}x fewer operations.\n";
+    }
+
+    /// <summary>Machine, limits and model.</summary>
+    public static string Head(ProfileContext context, MachineLimits limits, ProfiledModelInfo model) =>
+        $"{context}\nLimits: read {limits.ReadBytesPerSecond / 1e9:0.0} GB/s, copy {limits.CopyBytesPerSecond / 1e9:0.0} GB/s on {limits.Threads} threads; GEMM {limits.MatrixFlopsPerSecond / 1e9:0} GFLOP/s on {limits.MatrixThreads}.\n"
+        + $"Model: {model.Name} ({model.ModelType}), {model.Parameters / 1e6:N1}M parameters, {model.Parameters * sizeof(float) / Gibi:0.000} GiB in {model.Weights}.\n";
+
+    /// <summary>Three significant digits or a whole number.</summary>
+    public static string Number(double value) => Math.Abs(value) switch
+    {
+        >= 100 => value.ToString("N0"),
+        >= 10 => value.ToString("0.0"),
+        >= 1 => value.ToString("0.00"),
+        _ => value.ToString("0.000"),
+    };
+
+    private static string Count(long value) => value.ToString("N0");
+
+    private static string Percent(double share) => share.ToString("0.0%");
+
+    private static string Size(long? bytes) => bytes is { } known ? Number(known / Mebi) : "unknown";
+}

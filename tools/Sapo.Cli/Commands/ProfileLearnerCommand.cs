@@ -1,0 +1,46 @@
+using System.CommandLine;
+using Sapo.Hybrid.Profiling;
+
+namespace Sapo.Cli.Commands;
+
+internal static class ProfileLearnerCommand
+{
+    public static Command Create()
+    {
+        var usual = new LearnerWorkload();
+        var groups = new Option<int>("--groups") { Description = "Prompts", DefaultValueFactory = _ => usual.Groups };
+        var group = new Option<int>("--group") { Description = "Completions per prompt", DefaultValueFactory = _ => usual.GroupSize };
+        var prompt = new Option<int>("--prompt") { Description = "Tokens per prompt", DefaultValueFactory = _ => usual.PromptTokens };
+        var fresh = new Option<int>("--new") { Description = "Tokens per completion", DefaultValueFactory = _ => usual.NewTokens };
+        var steps = new Option<int>("--steps") { Description = "Steps timed for each layout; the median counts", DefaultValueFactory = _ => usual.Steps };
+        var microBatch = new Option<int>("--max-tokens-per-micro-batch") { Description = "Most tokens computed at once", DefaultValueFactory = _ => usual.MaxTokensPerMicroBatch };
+        var command = new Command("learner",
+            """
+            Time the learner: tokens/s, time split, operations, memory; with each prompt computed once per group and with prompts repeated.
+
+            Example:
+              sapo profile learner --shape 100m --prompt 256 --new 64 --group 8
+            """)
+        { groups, group, prompt, fresh, steps, microBatch };
+        var common = new ProfileArguments();
+        common.AddTo(command);
+        command.SetAction((parsed, cancel) =>
+        {
+            var workload = new LearnerWorkload
+            {
+                Groups = parsed.GetValue(groups),
+                GroupSize = parsed.GetValue(group),
+                PromptTokens = parsed.GetValue(prompt),
+                NewTokens = parsed.GetValue(fresh),
+                Steps = parsed.GetValue(steps),
+                MaxTokensPerMicroBatch = parsed.GetValue(microBatch),
+            }.Validated();
+            using var model = common.Open(parsed);
+            var profile = LearnerProfiler.Profile(model, workload, common.Threads(parsed), Console.Error.WriteLine, TimeProvider.System, cancel);
+            Console.WriteLine(ProfileText.Of(profile));
+            Console.WriteLine($"Saved: {ProfileFiles.Save(common.Out(parsed), profile)}");
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+}

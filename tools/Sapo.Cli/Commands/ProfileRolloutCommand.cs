@@ -1,0 +1,46 @@
+using System.CommandLine;
+using Sapo.Hybrid.Profiling;
+
+namespace Sapo.Cli.Commands;
+
+internal static class ProfileRolloutCommand
+{
+    public static Command Create()
+    {
+        var slots = Several("--slots", "Completions decoded at once; several numbers are swept", 16, 64);
+        var prompts = Several("--prompt", "Tokens per prompt; several are swept", 64);
+        var fresh = Several("--new", "Tokens per completion; several are swept", 64);
+        var groupSize = new Option<int>("--group") { Description = "Completions per prompt", DefaultValueFactory = _ => 8 };
+        var rounds = new Option<int>("--rounds") { Description = "How often every slot is filled", DefaultValueFactory = _ => 2 };
+        var command = new Command("rollout",
+            """
+            Time the rollout engine: tokens/s, time split, memory, shares of what the machine can do, switches of versions.
+
+            Examples:
+              sapo profile rollout --shape 100m --slots 16 64 --prompt 64 --new 128
+              sapo profile rollout --model runs/out/quickstart/final --slots 256 --prompt 8 --new 40
+            """)
+        { slots, prompts, fresh, groupSize, rounds };
+        var common = new ProfileArguments();
+        common.AddTo(command);
+        command.SetAction(async (parsed, cancel) =>
+        {
+            RolloutWorkload[] workloads =
+            [
+                .. from slot in parsed.GetRequiredValue(slots)
+                   from prompt in parsed.GetRequiredValue(prompts)
+                   from tokens in parsed.GetRequiredValue(fresh)
+                   select new RolloutWorkload { Slots = slot, PromptTokens = prompt, NewTokens = tokens, GroupSize = parsed.GetValue(groupSize), Rounds = parsed.GetValue(rounds) }.Validated(),
+            ];
+            using var model = common.Open(parsed);
+            var profile = await RolloutProfiler.ProfileAsync(model, workloads, common.Threads(parsed), Console.Error.WriteLine, TimeProvider.System, cancel);
+            Console.WriteLine(ProfileText.Of(profile));
+            Console.WriteLine($"Saved: {ProfileFiles.Save(common.Out(parsed), profile)}");
+            return 0;
+        });
+        return command;
+    }
+
+    private static Option<int[]> Several(string name, string description, params int[] usual) =>
+        new(name) { Description = description, DefaultValueFactory = _ => usual, AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore };
+}
