@@ -7,11 +7,13 @@
 // The pump samples and judges while this loop waits in TakeStepAsync; with maxStaleness above 0 it goes on sampling while
 // the learner works. Everything else happens in order. A step is cancelled only while it waits for rollouts: once it
 // learns, it is finished, published, swapped in, logged and, when due, checkpointed.
+using System.Runtime.CompilerServices;
 using Sapo.Core;
 using Sapo.Core.Advantages;
 using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Runs;
 using Sapo.Learner;
+using Sapo.Rollout;
 
 namespace Sapo.Hybrid;
 
@@ -25,16 +27,26 @@ internal sealed class TrainLoop(RunParts run, RolloutPump pump, StepJournal jour
     {
         for (var step = first; step <= run.Options.Steps; step++)
         {
-            var groups = await run.Stages.RunAsync("rollout", stop => pump.TakeStepAsync(run.Learner.Version, stop), cancel, Progress).ConfigureAwait(false);
-            var report = await run.Stages.RunAsync("learn", _ => run.Device.RunAsync(() => Learn(groups)), CancellationToken.None).ConfigureAwait(false);
-            var policy = await run.Stages.RunAsync("publish", run.PublishAsync, CancellationToken.None).ConfigureAwait(false);
-            await run.Stages.RunAsync("swap", stop => run.Engine.SwapAsync(policy, stop), CancellationToken.None).ConfigureAwait(false);
-            pump.Release(groups.Count);
-            await run.Stages.RunAsync("record", _ => run.Device.RunAsync(() => journal.Record(step, groups, report)), CancellationToken.None).ConfigureAwait(false);
+            // prompt -> group -> reward: the only stage that an interruption cuts short
+            IReadOnlyList<ScoredGroup> groups = await run.Stages.RunAsync(
+                "rollout", stop => pump.TakeStepAsync(run.Learner.Version, stop), cancel, Progress).ConfigureAwait(false);
+            // -> advantage -> batch -> objective -> optimizer, one or more mini-batches
+            StepReport report = await Stage("learn", _ => run.Device.RunAsync(() => Learn(groups)));
+            // -> one published folder, with the log-probs that an engine must reproduce
+            PublishedPolicy policy = await Stage("publish", run.PublishAsync);
+            // -> probed, then served: the next tokens come from the new version
+            await Stage("swap", stop => run.Engine.SwapAsync(policy, stop));
+            EngineCounters counters = run.Engine.Counters;
+            pump.Release(groups.Count); // slots reopen only now: nothing is born stale
+            await Stage("record", _ => run.Device.RunAsync(() => journal.Record(step, groups, report, counters)));
         }
     }
 
+    private ConfiguredTaskAwaitable<T> Stage<T>(string name, Func<CancellationToken, Task<T>> work) =>
+        run.Stages.RunAsync(name, work, CancellationToken.None).ConfigureAwait(false);
+
     private StepReport Learn(IReadOnlyList<ScoredGroup> groups) => run.Learner.Step(TrainingBatch.Pack(groups, _advantages, run.Options.Learner));
 
+    /// <summary>Tokens count as progress: one long group may take longer than the stall timeout.</summary>
     private (long Moves, string Stage) Progress() => (pump.Progress.Moves + run.Engine.Counters.GeneratedTokens, pump.Progress.Stage);
 }

@@ -18,9 +18,10 @@ internal sealed class StepJournal(RunParts run, RunLog log, Checkpoints checkpoi
     /// <param name="step">Counted from 1.</param>
     /// <param name="groups">What was trained on.</param>
     /// <param name="report">What the learner says.</param>
-    public StepRecord Record(long step, IReadOnlyList<ScoredGroup> groups, StepReport report)
+    /// <param name="counters">What the engine had done when the step ended.</param>
+    public StepRecord Record(long step, IReadOnlyList<ScoredGroup> groups, StepReport report, EngineCounters counters)
     {
-        var record = ToRecord(step, groups, report);
+        var record = ToRecord(step, groups, report, counters);
         log.Write(record, groups, run.Judge);
         observer.StepDone(record, run.Options.Steps);
         _reached = new CheckpointState
@@ -49,11 +50,11 @@ internal sealed class StepJournal(RunParts run, RunLog log, Checkpoints checkpoi
         run.Publisher.Retain(checkpoints.Versions());
     }
 
-    private StepRecord ToRecord(long step, IReadOnlyList<ScoredGroup> groups, StepReport report)
+    private StepRecord ToRecord(long step, IReadOnlyList<ScoredGroup> groups, StepReport report, EngineCounters counters)
     {
         var seconds = run.Stages.TakeSeconds();
-        var (before, now) = (_counters, run.Engine.Counters);
-        _counters = now;
+        var before = _counters;
+        _counters = counters;
         return new StepRecord
         {
             Step = step,
@@ -65,7 +66,7 @@ internal sealed class StepJournal(RunParts run, RunLog log, Checkpoints checkpoi
             {
                 ElapsedSeconds = clock.ElapsedSeconds,
                 PhaseSeconds = seconds,
-                EngineTokensPerSecond = Rate(now.GeneratedTokens - before.GeneratedTokens, WorkSeconds(now) - WorkSeconds(before)),
+                EngineTokensPerSecond = Rate(counters.GeneratedTokens - before.GeneratedTokens, WorkSeconds(counters) - WorkSeconds(before)),
                 LearnerTokensPerSecond = Rate(report.ComputedTokens, seconds.GetValueOrDefault("learn")),
                 ResidentBytes = Environment.WorkingSet,
             },

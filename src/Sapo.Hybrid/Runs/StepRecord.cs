@@ -124,7 +124,7 @@ public sealed record StepTime
     /// <summary>Seconds in each phase.</summary>
     public required IReadOnlyDictionary<string, double> PhaseSeconds { get; init; }
 
-    /// <summary>Tokens sampled per second of the engine's work since the step before; it works behind other phases too.</summary>
+    /// <summary>Tokens sampled per second of the engine's work since the step before; with a staleness above 0 it works behind other phases too.</summary>
     public required double EngineTokensPerSecond { get; init; }
 
     /// <summary>Tokens computed per second of the learn phase.</summary>
