@@ -49,7 +49,10 @@ public sealed class DeviceThread : IDisposable
         return resource;
     }
 
-    /// <summary>Finishes what is queued, then what is owned. A thread that is stuck in native code is given up after a moment; it ends with the process.</summary>
+    /// <summary>
+    /// Finishes what is queued, then what is owned. A thread that is stuck in native code is given up after a moment;
+    /// it ends with the process.
+    /// </summary>
     public void Dispose()
     {
         _work.Add(() =>

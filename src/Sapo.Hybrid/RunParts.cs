@@ -19,14 +19,16 @@ namespace Sapo.Hybrid;
 /// <param name="Stages">Measures the stages of a step and notices one that stands still.</param>
 /// <param name="Probes">Sequences that every version is checked with before it is served.</param>
 internal sealed record RunParts(
-    RunOptions Options, ITrainingTask Task, RewardJudge Judge, DeviceThread Device, PolicyLearner Learner, PolicyPublisher Publisher, RolloutEngine Engine, StallWatch Stages,
-    IReadOnlyList<int[]> Probes)
+    RunOptions Options, ITrainingTask Task, RewardJudge Judge, DeviceThread Device, PolicyLearner Learner, PolicyPublisher Publisher,
+    RolloutEngine Engine, StallWatch Stages, IReadOnlyList<int[]> Probes)
 {
     /// <summary>Publishes the learner's present weights.</summary>
-    public async Task<PublishedPolicy> PublishAsync(CancellationToken cancel) => await PublishAsync(Device, Learner, Publisher, Probes, cancel).ConfigureAwait(false);
+    public async Task<PublishedPolicy> PublishAsync(CancellationToken cancel) =>
+        await PublishAsync(Device, Learner, Publisher, Probes, cancel).ConfigureAwait(false);
 
     /// <summary>The same before there is an engine: it starts with what this publishes.</summary>
-    public static async Task<PublishedPolicy> PublishAsync(DeviceThread device, PolicyLearner learner, PolicyPublisher publisher, IReadOnlyList<int[]> probes, CancellationToken cancel)
+    public static async Task<PublishedPolicy> PublishAsync(
+        DeviceThread device, PolicyLearner learner, PolicyPublisher publisher, IReadOnlyList<int[]> probes, CancellationToken cancel)
     {
         var snapshot = await device.RunAsync(() => learner.Snapshot(probes)).ConfigureAwait(false);
         return await publisher.PublishAsync(snapshot, cancel).ConfigureAwait(false);

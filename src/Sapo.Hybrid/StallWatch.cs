@@ -4,7 +4,9 @@ namespace Sapo.Hybrid;
 
 /// <summary>A stage made no progress for the run's stall timeout.</summary>
 public sealed class StalledException(string stage, TimeSpan timeout)
-    : Exception($"The stage \"{stage}\" has made no progress for {timeout.TotalSeconds:0.#} s (stallTimeoutSeconds). The run stops; everything up to its last checkpoint is kept.")
+    : Exception(
+        $"The stage \"{stage}\" has made no progress for {timeout.TotalSeconds:0.#} s (stallTimeoutSeconds). "
+        + "The run stops; everything up to its last checkpoint is kept.")
 {
     /// <summary>The stage's name.</summary>
     public string Stage { get; } = stage;
@@ -34,9 +36,11 @@ public sealed class StallWatch
     /// <param name="stage">Named in the error and in the times.</param>
     /// <param name="work">The stage; its token is cancelled when it stalls or <paramref name="cancel"/> is.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <param name="progress">A number that changes whenever the stage gets on, and the name of what it is waiting for; null: the stage must end within the timeout.</param>
+    /// <param name="progress">A number that changes whenever the stage gets on, and the name of what it is waiting for;
+    /// null: the stage must end within the timeout.</param>
     /// <exception cref="StalledException">Nothing moved for the timeout (noticed after at most twice that time).</exception>
-    public async Task<T> RunAsync<T>(string stage, Func<CancellationToken, Task<T>> work, CancellationToken cancel, Func<(long Moves, string Stage)>? progress = null)
+    public async Task<T> RunAsync<T>(
+        string stage, Func<CancellationToken, Task<T>> work, CancellationToken cancel, Func<(long Moves, string Stage)>? progress = null)
     {
         var started = _time.GetTimestamp();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -70,7 +74,10 @@ public sealed class StallWatch
         return true; // ended, or cancelled by the caller: awaiting it gives the outcome
     }
 
-    /// <summary>A stalled stage gets one more timeout to react to its cancellation; one stuck in native code never will, and the process ends without it.</summary>
+    /// <summary>
+    /// A stalled stage gets one more timeout to react to its cancellation; one stuck in native code never will, and the
+    /// process ends without it.
+    /// </summary>
     private async Task ObserveAsync(Task task)
     {
         await Task.WhenAny(task, Task.Delay(_timeout, _time, CancellationToken.None)).ConfigureAwait(false);

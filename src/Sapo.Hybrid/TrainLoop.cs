@@ -45,7 +45,8 @@ internal sealed class TrainLoop(RunParts run, RolloutPump pump, StepJournal jour
     private ConfiguredTaskAwaitable<T> Stage<T>(string name, Func<CancellationToken, Task<T>> work) =>
         run.Stages.RunAsync(name, work, CancellationToken.None).ConfigureAwait(false);
 
-    private StepReport Learn(IReadOnlyList<ScoredGroup> groups) => run.Learner.Step(TrainingBatch.Pack(groups, _advantages, run.Options.Learner));
+    private StepReport Learn(IReadOnlyList<ScoredGroup> groups) =>
+        run.Learner.Step(TrainingBatch.Pack(groups, _advantages, run.Options.Learner));
 
     /// <summary>Tokens count as progress: one long group may take longer than the stall timeout.</summary>
     private (long Moves, string Stage) Progress() => (pump.Progress.Moves + run.Engine.Counters.GeneratedTokens, pump.Progress.Stage);

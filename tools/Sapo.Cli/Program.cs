@@ -37,7 +37,8 @@ try
 {
     var parsed = root.Parse(args.Length == 0 ? ["--help"] : args);
     if (parsed.Action is ParseErrorAction) throw CommandLineError(parsed);
-    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token);
+    return await parsed.InvokeAsync(
+        new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token);
 }
 catch (UserErrorException mistake)
 {
@@ -47,7 +48,8 @@ catch (OperationCanceledException) when (interrupt.IsCancellationRequested)
 {
     return 130;
 }
-catch (Exception failure) when (failure is StalledException or SwapFailedException or RolloutException or TrainingDivergedException or TimeoutException)
+catch (Exception failure) when (
+    failure is StalledException or SwapFailedException or RolloutException or TrainingDivergedException or TimeoutException)
 {
     return Fail(1, failure.Message);
 }

@@ -5,7 +5,10 @@ namespace Sapo.Core.Options;
 /// <summary>Everything that decides a run: one JSON file under <c>runs/</c>.</summary>
 public sealed record RunOptions
 {
-    /// <summary>The run's name; also the folder <c>runs/out/&lt;name&gt;</c> unless another is given. Letters, digits, dots, hyphens and underscores.</summary>
+    /// <summary>
+    /// The run's name; also the folder <c>runs/out/&lt;name&gt;</c> unless another is given. Letters, digits, dots,
+    /// hyphens and underscores.
+    /// </summary>
     public required string Name { get; init; }
 
     /// <summary>The seed of initial weights, data order and sampling. Default 1.</summary>
@@ -17,7 +20,10 @@ public sealed record RunOptions
     /// <summary>What is asked, and how answers are judged.</summary>
     public required TaskOptions Task { get; init; }
 
-    /// <summary>Supervised steps before reinforcement learning, on the task's worked examples; null (the default) starts from the model as it is.</summary>
+    /// <summary>
+    /// Supervised steps before reinforcement learning, on the task's worked examples; null (the default) starts from
+    /// the model as it is.
+    /// </summary>
     public ColdStartOptions? ColdStart { get; init; }
 
     /// <summary>What one step samples.</summary>
@@ -61,11 +67,14 @@ public sealed record RunOptions
     /// <exception cref="UserErrorException">A value is out of its range; the message names the member by its path.</exception>
     public RunOptions Validated()
     {
-        OptionCheck.Holds(Name.Length is > 0 and <= 100 && Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') && Name[0] != '.',
+        OptionCheck.Holds(
+            Name.Length is > 0 and <= 100 && Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_') && Name[0] != '.',
             "name", $"\"{Name}\"", "1 to 100 letters, digits, dots, hyphens and underscores, not beginning with a dot");
         OptionCheck.Holds(Steps >= 1, "steps", Steps, "at least 1");
         OptionCheck.Holds(MaxStaleness is >= 0 and <= 1000, "maxStaleness", MaxStaleness, "0 to 1000");
-        OptionCheck.Holds(double.IsFinite(StallTimeoutSeconds) && StallTimeoutSeconds is > 0 and <= 86400 * 7, "stallTimeoutSeconds", StallTimeoutSeconds, "a positive number, at most a week");
+        OptionCheck.Holds(
+            double.IsFinite(StallTimeoutSeconds) && StallTimeoutSeconds is > 0 and <= 86400 * 7, "stallTimeoutSeconds", StallTimeoutSeconds,
+            "a positive number, at most a week");
         Model.Validate();
         Task.Validate();
         ColdStart?.Validate();
@@ -77,11 +86,18 @@ public sealed record RunOptions
         Log.Validate();
         OptionCheck.Holds(Rollout.PromptsPerStep >= Learner.MiniBatches, "learner.miniBatches", Learner.MiniBatches,
             $"at most rollout.promptsPerStep = {Rollout.PromptsPerStep}, since a mini-batch holds whole groups");
-        OptionCheck.Holds(Task is not JsonlTaskOptions || ColdStart is null, "coldStart", "given", "null with a jsonl task, which has no worked examples");
-        OptionCheck.Holds(Task is not JsonlTaskOptions { HeldOut: null } || Evaluation.Problems == 0, "evaluation.problems", Evaluation.Problems,
+        OptionCheck.Holds(
+            Task is not JsonlTaskOptions || ColdStart is null, "coldStart", "given",
+            "null with a jsonl task, which has no worked examples");
+        OptionCheck.Holds(
+            Task is not JsonlTaskOptions { HeldOut: null } || Evaluation.Problems == 0, "evaluation.problems", Evaluation.Problems,
             "0, because task.heldOut names no file of held-out problems");
-        OptionCheck.Holds(Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder", "model.create with the addition task, which brings its own tokens");
-        OptionCheck.Holds(Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create", "model.folder with a jsonl task, which needs a model with a tokenizer");
+        OptionCheck.Holds(
+            Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder",
+            "model.create with the addition task, which brings its own tokens");
+        OptionCheck.Holds(
+            Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create",
+            "model.folder with a jsonl task, which needs a model with a tokenizer");
         return this with { Objective = Objective.Resolved(), Advantage = Advantage.Resolved() };
     }
 }

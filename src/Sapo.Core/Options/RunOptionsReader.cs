@@ -28,10 +28,12 @@ public static class RunOptionsReader
     private static JsonTypeInfo<RunOptions> RunType => (JsonTypeInfo<RunOptions>)Format.GetTypeInfo(typeof(RunOptions));
 
     /// <summary>Reads a run file. Comments and trailing commas are allowed; relative paths in it are relative to its folder.</summary>
-    /// <exception cref="UserErrorException">The file is missing, is not JSON, names an unknown member or holds a value that is not allowed.</exception>
+    /// <exception cref="UserErrorException">The file is missing, is not JSON, names an unknown member or holds a value
+    /// that is not allowed.</exception>
     public static RunOptions Read(string path)
     {
-        if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a run file such as runs/quickstart.json", "Check the path");
+        if (!File.Exists(path))
+            throw new UserErrorException($"{path} does not exist", "a run file such as runs/quickstart.json", "Check the path");
         var options = Parse(File.ReadAllBytes(path), path);
         return WithFullPaths(options, Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
@@ -58,7 +60,8 @@ public static class RunOptionsReader
         }
         catch (UserErrorException wrong) when (!wrong.Message.StartsWith(path, StringComparison.Ordinal))
         {
-            throw new UserErrorException($"{path}: {wrong.Message.TrimEnd('.')}", null, "See docs/guide.md for every member and its default", wrong);
+            throw new UserErrorException(
+                $"{path}: {wrong.Message.TrimEnd('.')}", null, "See docs/guide.md for every member and its default", wrong);
         }
     }
 
@@ -88,7 +91,10 @@ public static class RunOptionsReader
             : null;
     }
 
-    /// <summary>Objective and advantage have knobs for every name there is; those that do not belong to the one chosen are null and not written.</summary>
+    /// <summary>
+    /// Objective and advantage have knobs for every name there is; those that do not belong to the one chosen are null
+    /// and not written.
+    /// </summary>
     private static void LeaveOutForeignKnobs(JsonTypeInfo type)
     {
         if (type.Type != typeof(ObjectiveOptions) && type.Type != typeof(AdvantageOptions)) return;
@@ -101,7 +107,9 @@ public static class RunOptionsReader
         return options with
         {
             Model = options.Model.Folder is { } model ? options.Model with { Folder = Full(model) } : options.Model,
-            Task = options.Task is JsonlTaskOptions task ? task with { Train = Full(task.Train), HeldOut = task.HeldOut is { } heldOut ? Full(heldOut) : null } : options.Task,
+            Task = options.Task is JsonlTaskOptions task
+                ? task with { Train = Full(task.Train), HeldOut = task.HeldOut is { } heldOut ? Full(heldOut) : null }
+                : options.Task,
         };
     }
 
@@ -117,21 +125,26 @@ public static class RunOptionsReader
             var property = type.Properties.FirstOrDefault(property => string.Equals(property.Name, member.Name, StringComparison.Ordinal));
             if (property is null)
                 throw new UserErrorException(
-                    $"{file}: unknown member {Join(path, member.Name)}", null, Nearest(member.Name, type.Properties.Select(property => property.Name).Append(discriminator).OfType<string>()));
+                    $"{file}: unknown member {Join(path, member.Name)}", null, Nearest(
+                        member.Name, type.Properties.Select(property => property.Name).Append(discriminator).OfType<string>()));
             CheckMembers(member.Value, type.Options.GetTypeInfo(property.PropertyType), Join(path, member.Name), file);
         }
         if (type.Properties.FirstOrDefault(property => property.IsRequired && !element.TryGetProperty(property.Name, out _)) is { } missing)
-            throw new UserErrorException($"{file}: {Join(path, missing.Name)} is missing", null, "Add it; docs/guide.md says what it means");
+            throw new UserErrorException(
+                $"{file}: {Join(path, missing.Name)} is missing", null, "Add it; docs/guide.md says what it means");
     }
 
-    private static JsonTypeInfo Derived(JsonElement element, JsonPolymorphismOptions polymorphism, JsonSerializerOptions options, string path, string file)
+    private static JsonTypeInfo Derived(
+        JsonElement element, JsonPolymorphismOptions polymorphism, JsonSerializerOptions options, string path, string file)
     {
         var place = Join(path, polymorphism.TypeDiscriminatorPropertyName);
         var kinds = string.Join(", ", polymorphism.DerivedTypes.Select(derived => derived.TypeDiscriminator));
         if (!element.TryGetProperty(polymorphism.TypeDiscriminatorPropertyName, out var kind))
             throw new UserErrorException($"{file}: {place} is missing", $"one of {kinds}", "Correct the run file");
-        var found = polymorphism.DerivedTypes.FirstOrDefault(derived => kind.ValueKind == JsonValueKind.String && derived.TypeDiscriminator is string name && kind.ValueEquals(name));
-        if (found.DerivedType is null) throw new UserErrorException($"{file}: {place} is {kind.GetRawText()}", $"one of {kinds}", "Correct the run file");
+        var found = polymorphism.DerivedTypes.FirstOrDefault(
+            derived => kind.ValueKind == JsonValueKind.String && derived.TypeDiscriminator is string name && kind.ValueEquals(name));
+        if (found.DerivedType is null)
+            throw new UserErrorException($"{file}: {place} is {kind.GetRawText()}", $"one of {kinds}", "Correct the run file");
         return options.GetTypeInfo(found.DerivedType);
     }
 

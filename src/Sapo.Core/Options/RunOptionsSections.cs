@@ -15,13 +15,18 @@ public sealed record ModelOptions
 
     internal void Validate()
     {
-        OptionCheck.Holds((Create is null) != (Folder is null), "model", Create is null ? "without create and folder" : "both create and folder", "exactly one of the two");
+        OptionCheck.Holds(
+            (Create is null) != (Folder is null), "model", Create is null ? "without create and folder" : "both create and folder",
+            "exactly one of the two");
         Create?.Validate();
         OptionCheck.Holds(Folder is null or { Length: > 0 }, "model.folder", "empty", "the path of a model folder");
     }
 }
 
-/// <summary>Section <c>model.create</c>: the architecture of a new model; its vocabulary is the task's. The weights come from the run's seed.</summary>
+/// <summary>
+/// Section <c>model.create</c>: the architecture of a new model; its vocabulary is the task's. The weights come from
+/// the run's seed.
+/// </summary>
 public sealed record ModelCreateOptions
 {
     /// <summary><c>qwen3</c>, <c>qwen2</c> or <c>llama</c>. Default qwen3.</summary>
@@ -88,8 +93,11 @@ public sealed record ModelCreateOptions
             ("keyValueHeadCount", KeyValueHeadCount), ("intermediateSize", IntermediateSize), ("maxPositions", MaxPositions),
         })
             OptionCheck.Holds(value is >= 1 and <= 1 << 24, $"model.create.{name}", value, "a positive number, at most 16777216");
-        OptionCheck.Holds(HeadCount % KeyValueHeadCount == 0, "model.create.keyValueHeadCount", KeyValueHeadCount, $"a divisor of headCount = {HeadCount}");
-        OptionCheck.Holds(HeadSize is >= 16 and <= 1024 && HeadSize % 16 == 0, "model.create.headSize", HeadSize, "a multiple of 16, at most 1024");
+        OptionCheck.Holds(
+            HeadCount % KeyValueHeadCount == 0, "model.create.keyValueHeadCount", KeyValueHeadCount,
+            $"a divisor of headCount = {HeadCount}");
+        OptionCheck.Holds(
+            HeadSize is >= 16 and <= 1024 && HeadSize % 16 == 0, "model.create.headSize", HeadSize, "a multiple of 16, at most 1024");
         OptionCheck.Holds(double.IsFinite(RopeTheta) && RopeTheta > 1, "model.create.ropeTheta", RopeTheta, "a number above 1");
         OptionCheck.Holds(InitStd is > 0 and < 10, "model.create.initStd", InitStd, "above 0 and below 10");
     }
@@ -125,10 +133,16 @@ public sealed record JsonlTaskOptions : TaskOptions
     /// <summary>Held-out problems, taken in order; null if nothing is evaluated.</summary>
     public string? HeldOut { get; init; }
 
-    /// <summary><c>exact</c> (the completion, trimmed, equals the answer) or <c>math</c> (the final answer is the same number or expression). Default math.</summary>
+    /// <summary>
+    /// <c>exact</c> (the completion, trimmed, equals the answer) or <c>math</c> (the final answer is the same number or
+    /// expression). Default math.
+    /// </summary>
     public string Reward { get; init; } = "math";
 
-    /// <summary>True puts a plain prompt into the model's chat template as a user message; false takes it as it is. Messages always use the template. Default true.</summary>
+    /// <summary>
+    /// True puts a plain prompt into the model's chat template as a user message; false takes it as it is. Messages
+    /// always use the template. Default true.
+    /// </summary>
     public bool Chat { get; init; } = true;
 
     /// <summary>A system message before every prompt; null adds none (the template may have its own).</summary>
@@ -142,7 +156,10 @@ public sealed record JsonlTaskOptions : TaskOptions
     }
 }
 
-/// <summary>Section <c>coldStart</c>: supervised steps on the task's worked examples. AdamW with fresh moments, no weight decay, gradients clipped to norm 1.</summary>
+/// <summary>
+/// Section <c>coldStart</c>: supervised steps on the task's worked examples. AdamW with fresh moments, no weight decay,
+/// gradients clipped to norm 1.
+/// </summary>
 public sealed record ColdStartOptions
 {
     /// <summary>Optimizer steps. Default 1300.</summary>
@@ -162,7 +179,8 @@ public sealed record ColdStartOptions
 
     /// <summary>The rate of one step, from 0: peak * min(1, (step+1)/warmup) * max(final share, 1 - step/steps).</summary>
     public double LearningRateAt(int step) =>
-        LearningRate * (WarmupSteps == 0 ? 1 : Math.Min(1, (step + 1.0) / WarmupSteps)) * Math.Max(FinalLearningRateShare, 1 - (double)step / Steps);
+        LearningRate * (WarmupSteps == 0 ? 1 : Math.Min(1, (step + 1.0) / WarmupSteps)) * Math.Max(
+            FinalLearningRateShare, 1 - (double)step / Steps);
 
     internal void Validate()
     {
@@ -210,13 +228,17 @@ public sealed record RolloutOptions
     internal void Validate()
     {
         OptionCheck.Holds(PromptsPerStep >= 1, "rollout.promptsPerStep", PromptsPerStep, "at least 1");
-        OptionCheck.Holds(GroupSize >= 2, "rollout.groupSize", GroupSize, "at least 2, since advantages compare the completions of a group");
-        OptionCheck.Holds(double.IsFinite(Temperature) && Temperature > 0, "rollout.temperature", Temperature, "above 0, since greedy completions of a group are all the same");
+        OptionCheck.Holds(
+            GroupSize >= 2, "rollout.groupSize", GroupSize, "at least 2, since advantages compare the completions of a group");
+        OptionCheck.Holds(
+            double.IsFinite(Temperature) && Temperature > 0, "rollout.temperature", Temperature,
+            "above 0, since greedy completions of a group are all the same");
         OptionCheck.Holds(TopK >= 0, "rollout.topK", TopK, "0 (all tokens) or a positive number");
         OptionCheck.Holds(TopP is > 0 and <= 1, "rollout.topP", TopP, "above 0 and at most 1");
         OptionCheck.Holds(MinP is >= 0 and <= 1, "rollout.minP", MinP, "0 to 1");
         OptionCheck.Holds(MaxNewTokens >= 1, "rollout.maxNewTokens", MaxNewTokens, "at least 1");
-        OptionCheck.Holds(StopStrings.All(text => text.Length > 0), "rollout.stopStrings", "holding an empty text", "texts of at least one character");
+        OptionCheck.Holds(
+            StopStrings.All(text => text.Length > 0), "rollout.stopStrings", "holding an empty text", "texts of at least one character");
     }
 }
 
@@ -239,7 +261,8 @@ public sealed record EvaluationOptions
         OptionCheck.Holds(Problems >= 0, "evaluation.problems", Problems, "0 or more");
         OptionCheck.Holds(Samples >= 1, "evaluation.samples", Samples, "at least 1");
         OptionCheck.Holds(double.IsFinite(Temperature) && Temperature >= 0, "evaluation.temperature", Temperature, "0 or more");
-        OptionCheck.Holds(Temperature > 0 || Samples == 1, "evaluation.samples", Samples, "1 at temperature 0, where all samples are the same");
+        OptionCheck.Holds(
+            Temperature > 0 || Samples == 1, "evaluation.samples", Samples, "1 at temperature 0, where all samples are the same");
         return this;
     }
 }
@@ -247,7 +270,10 @@ public sealed record EvaluationOptions
 /// <summary>Section <c>checkpoint</c>.</summary>
 public sealed record CheckpointOptions
 {
-    /// <summary>A checkpoint after every so many steps, and always after the last. An interrupted run repeats the steps since. Default 1.</summary>
+    /// <summary>
+    /// A checkpoint after every so many steps, and always after the last. An interrupted run repeats the steps since.
+    /// Default 1.
+    /// </summary>
     public int EverySteps { get; init; } = 1;
 
     /// <summary>How many of the newest checkpoints, with their published policies, are kept. Default 2.</summary>

@@ -47,7 +47,8 @@ public static class EvaluationJob
     /// <param name="time">The clock.</param>
     /// <param name="cancel">Stops.</param>
     /// <exception cref="UserErrorException">Files, model or options are wrong.</exception>
-    public static async Task<EvaluationResult> RunAsync(EvaluationJobOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
+    public static async Task<EvaluationResult> RunAsync(
+        EvaluationJobOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
     {
         var sampling = options.Sampling.Validated();
         using var model = ServedModel.Open(options.Model, say);
@@ -65,8 +66,10 @@ public static class EvaluationJob
         var engine = await RolloutEngine.StartAsync(model.Policy, options.Engine, threads, tokenizer, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
-            var evaluator = new Evaluator((prompt, samples, how, stop) => engine.GenerateAsync(prompt, samples, how, stop), judge, task, time);
-            var (result, groups) = await evaluator.RunAsync(task.HeldOutPrompts(asked.Problems), asked, sampling, cancel).ConfigureAwait(false);
+            var evaluator = new Evaluator(
+                (prompt, samples, how, stop) => engine.GenerateAsync(prompt, samples, how, stop), judge, task, time);
+            var (result, groups) = await evaluator.RunAsync(
+                task.HeldOutPrompts(asked.Problems), asked, sampling, cancel).ConfigureAwait(false);
             if (options.Out is not null) RolloutLines.Write(options.Out, groups, judge);
             return result;
         }

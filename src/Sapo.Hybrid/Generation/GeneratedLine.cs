@@ -24,7 +24,10 @@ public sealed record GeneratedLine
     public float[]? LogProbs { get; init; }
 }
 
-/// <summary>What an output file was begun with: <c>&lt;out&gt;.options.json</c>. A restart with other options is refused, since the file would mix both.</summary>
+/// <summary>
+/// What an output file was begun with: <c>&lt;out&gt;.options.json</c>. A restart with other options is refused, since
+/// the file would mix both.
+/// </summary>
 public sealed record GenerationStamp
 {
     /// <summary>The model's folder.</summary>

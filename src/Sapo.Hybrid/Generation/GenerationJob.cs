@@ -61,11 +61,13 @@ public static class GenerationJob
     /// <param name="time">The clock.</param>
     /// <param name="cancel">Stops; what is written stays.</param>
     /// <exception cref="UserErrorException">Files, model or options are wrong.</exception>
-    public static async Task<GenerationOutcome> RunAsync(GenerationOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
+    public static async Task<GenerationOutcome> RunAsync(
+        GenerationOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
     {
         if (options.Samples < 1) throw new UserErrorException($"--samples is {options.Samples}", "at least 1", "Correct the command line");
         if (options.Samples > 1 && options.Sampling.Temperature == 0)
-            throw new UserErrorException($"--samples is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
+            throw new UserErrorException(
+                $"--samples is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
         options.Sampling.Validated();
         var badLines = 0;
         var lines = PromptFile.Read(options.Prompts, options.KeepGoing ? Bad : null);
@@ -80,8 +82,10 @@ public static class GenerationJob
         await using (engine.ConfigureAwait(false))
         {
             var started = time.GetTimestamp();
-            var completions = await PumpAsync(prompts, options, engine, output, new CompletionText(tokenizer), cancel).ConfigureAwait(false);
-            return new GenerationOutcome(completions, output.AlreadyDone, badLines, engine.Counters.GeneratedTokens, time.GetElapsedTime(started).TotalSeconds);
+            var completions = await PumpAsync(
+                prompts, options, engine, output, new CompletionText(tokenizer), cancel).ConfigureAwait(false);
+            return new GenerationOutcome(
+                completions, output.AlreadyDone, badLines, engine.Counters.GeneratedTokens, time.GetElapsedTime(started).TotalSeconds);
         }
 
         void Bad(UserErrorException error)
@@ -91,7 +95,8 @@ public static class GenerationJob
         }
     }
 
-    private static List<Prompt> Encode(IReadOnlyList<PromptLine> lines, PromptEncoder encoder, GenerationOptions options, Action<UserErrorException> bad)
+    private static List<Prompt> Encode(
+        IReadOnlyList<PromptLine> lines, PromptEncoder encoder, GenerationOptions options, Action<UserErrorException> bad)
     {
         var prompts = new List<Prompt>();
         foreach (var line in lines)
@@ -109,10 +114,12 @@ public static class GenerationJob
     }
 
     private static async Task<int> PumpAsync(
-        List<Prompt> prompts, GenerationOptions options, RolloutEngine engine, GenerationOutput output, CompletionText text, CancellationToken cancel)
+        List<Prompt> prompts, GenerationOptions options, RolloutEngine engine, GenerationOutput output, CompletionText text,
+        CancellationToken cancel)
     {
         var window = Math.Max(2, 2 * options.Engine.Slots / options.Samples);
-        var channel = Channel.CreateBounded<Task<RolloutGroup>>(new BoundedChannelOptions(window) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true, SingleWriter = true });
+        var channel = Channel.CreateBounded<Task<RolloutGroup>>(
+            new BoundedChannelOptions(window) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true, SingleWriter = true });
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         var feeding = FeedAsync(prompts, options, engine, output, channel.Writer, stop.Token);
         var written = 0;
@@ -121,7 +128,8 @@ public static class GenerationJob
             await foreach (var group in channel.Reader.ReadAllAsync(stop.Token).ConfigureAwait(false))
             {
                 var finished = await group.ConfigureAwait(false);
-                output.Write(finished.Completions.Select(completion => ToLine((int)finished.Prompt.Id, completion, options.LogProbs, text)));
+                output.Write(
+                    finished.Completions.Select(completion => ToLine((int)finished.Prompt.Id, completion, options.LogProbs, text)));
                 written += finished.Completions.Count;
             }
         }
@@ -135,7 +143,8 @@ public static class GenerationJob
     }
 
     private static async Task FeedAsync(
-        List<Prompt> prompts, GenerationOptions options, RolloutEngine engine, GenerationOutput output, ChannelWriter<Task<RolloutGroup>> writer, CancellationToken cancel)
+        List<Prompt> prompts, GenerationOptions options, RolloutEngine engine, GenerationOutput output,
+        ChannelWriter<Task<RolloutGroup>> writer, CancellationToken cancel)
     {
         try
         {
@@ -143,7 +152,9 @@ public static class GenerationJob
                 foreach (var (first, count) in output.Missing((int)prompt.Id, options.Samples))
                 {
                     await writer.WaitToWriteAsync(cancel).ConfigureAwait(false);
-                    await writer.WriteAsync(engine.GenerateAsync(new GenerationRequest(prompt, count, options.Sampling) { FirstSampleIndex = first }, cancel), CancellationToken.None).ConfigureAwait(false);
+                    await writer.WriteAsync(
+                        engine.GenerateAsync(new GenerationRequest(prompt, count, options.Sampling) { FirstSampleIndex = first }, cancel),
+                        CancellationToken.None).ConfigureAwait(false);
                 }
             writer.Complete();
         }

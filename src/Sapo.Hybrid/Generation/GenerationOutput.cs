@@ -30,7 +30,9 @@ internal sealed class GenerationOutput : IDisposable
             if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder) Directory.CreateDirectory(folder);
             var isOld = File.Exists(path) && new FileInfo(path).Length > 0;
             if (isOld && !(File.Exists(stampPath) && string.Equals(File.ReadAllText(stampPath), text, StringComparison.Ordinal)))
-                throw new UserErrorException($"{path} is there and was not begun with these options", "a new file, or the one of an interrupted run of the same command", "Give another --out, or remove it");
+                throw new UserErrorException(
+                    $"{path} is there and was not begun with these options",
+                    "a new file, or the one of an interrupted run of the same command", "Give another --out, or remove it");
             if (!isOld) AtomicFile.WriteAllBytes(stampPath, Encoding.UTF8.GetBytes(text));
             var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
             try
@@ -45,7 +47,9 @@ internal sealed class GenerationOutput : IDisposable
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            throw new UserErrorException($"{path} cannot be written: {failure.Message}", "a file that this user may write and no other process writes", "Give another --out", failure);
+            throw new UserErrorException(
+                $"{path} cannot be written: {failure.Message}", "a file that this user may write and no other process writes",
+                "Give another --out", failure);
         }
     }
 
@@ -99,7 +103,8 @@ internal sealed class GenerationOutput : IDisposable
             }
             catch (JsonException broken)
             {
-                throw new UserErrorException($"{path}, line {number} is no completion: {broken.Message}", null, "Remove the file to begin again", broken);
+                throw new UserErrorException(
+                    $"{path}, line {number} is no completion: {broken.Message}", null, "Remove the file to begin again", broken);
             }
         }
         return done;

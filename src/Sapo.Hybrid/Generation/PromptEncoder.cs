@@ -39,9 +39,12 @@ public sealed class PromptEncoder
         }
         catch (UserErrorException wrong)
         {
-            throw new UserErrorException($"{file}, line {line.Number}: {wrong.Message.TrimEnd('.')}", null, "Correct the line, or leave it out", wrong);
+            throw new UserErrorException(
+                $"{file}, line {line.Number}: {wrong.Message.TrimEnd('.')}", null, "Correct the line, or leave it out", wrong);
         }
-        if (ids.Length == 0) throw new UserErrorException($"{file}, line {line.Number}: the prompt has no tokens", "at least one", "Correct the line, or leave it out");
+        if (ids.Length == 0)
+            throw new UserErrorException(
+                $"{file}, line {line.Number}: the prompt has no tokens", "at least one", "Correct the line, or leave it out");
         return new Prompt { Id = id, TokenIds = ids, Text = shown, Answer = line.Answer };
     }
 

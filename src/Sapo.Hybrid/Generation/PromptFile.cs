@@ -11,7 +11,8 @@ public static class PromptFile
     /// <exception cref="UserErrorException">No such file, no prompt in it, or a bad line.</exception>
     public static IReadOnlyList<PromptLine> Read(string path, Action<UserErrorException>? onBadLine = null)
     {
-        if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a JSONL file with one prompt per line", "Check the path");
+        if (!File.Exists(path))
+            throw new UserErrorException($"{path} does not exist", "a JSONL file with one prompt per line", "Check the path");
         var found = new List<PromptLine>();
         var number = 0;
         foreach (var line in File.ReadLines(path))

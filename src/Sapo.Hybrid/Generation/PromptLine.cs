@@ -38,7 +38,9 @@ public sealed record PromptLine
             {
                 Number = number,
                 Text = TextOf(line, "prompt") ?? TextOf(line, "question"),
-                Messages = line.TryGetProperty("messages", out var messages) ? [.. messages.EnumerateArray().Select(ChatMessage.FromJson)] : null,
+                Messages = line.TryGetProperty("messages", out var messages)
+                    ? [.. messages.EnumerateArray().Select(ChatMessage.FromJson)]
+                    : null,
                 TokenIds = line.TryGetProperty("token_ids", out var ids) ? [.. ids.EnumerateArray().Select(id => id.GetInt32())] : null,
                 Answer = line.TryGetProperty("answer", out var answer) ? AnswerOf(answer) : null,
             };
@@ -64,14 +66,17 @@ public sealed record PromptLine
     };
 
     private static UserErrorException Error(string file, int number, string what, Exception? inner = null) =>
-        new($"{file}, line {number}: {what}", "an object with prompt, question, messages or token_ids", "Correct the line, or leave it out", inner);
+        new(
+            $"{file}, line {number}: {what}", "an object with prompt, question, messages or token_ids", "Correct the line, or leave it out",
+            inner);
 
     private PromptLine Checked(string file)
     {
         var kinds = (Text is null ? 0 : 1) + (Messages is null ? 0 : 1) + (TokenIds is null ? 0 : 1);
         if (kinds == 0) throw Error(file, Number, "there is no prompt in it");
         if (kinds > 1) throw Error(file, Number, "it holds more than one of prompt, messages and token_ids");
-        if (Text is { Length: 0 } || Messages is { Count: 0 } || TokenIds is { Length: 0 }) throw Error(file, Number, "the prompt is empty");
+        if (Text is { Length: 0 } || Messages is { Count: 0 } || TokenIds is { Length: 0 })
+            throw Error(file, Number, "the prompt is empty");
         return this;
     }
 }

@@ -25,9 +25,12 @@ public sealed class ServedModel : IDisposable
     {
         if (File.Exists(Path.Combine(folder, PolicyManifest.FileName))) return new ServedModel(PublishedPolicy.Open(folder), null);
         if (File.Exists(Path.Combine(folder, "final", PolicyManifest.FileName)))
-            throw new UserErrorException($"{folder} is a run folder", "a model folder", $"Name its final model: {Path.Combine(folder, "final")}");
+            throw new UserErrorException(
+                $"{folder} is a run folder", "a model folder", $"Name its final model: {Path.Combine(folder, "final")}");
         if (!File.Exists(Path.Combine(folder, "config.json")))
-            throw new UserErrorException($"{folder} {(Directory.Exists(folder) ? "is no model folder" : "does not exist")}", "a published policy or a Hugging Face folder with config.json", "Check --model");
+            throw new UserErrorException(
+                $"{folder} {(Directory.Exists(folder) ? "is no model folder" : "does not exist")}",
+                "a published policy or a Hugging Face folder with config.json", "Check --model");
         var cache = Path.Combine(folder, ".sapo");
         if (Cached(folder, cache) is { } cached) return new ServedModel(cached, null);
         say($"Importing {folder} ...");
@@ -52,7 +55,8 @@ public sealed class ServedModel : IDisposable
     private static PublishedPolicy? Cached(string folder, string cache)
     {
         var (stamp, policy) = Places(cache);
-        return File.Exists(stamp) && string.Equals(File.ReadAllText(stamp), Stamp(folder), StringComparison.Ordinal) && File.Exists(Path.Combine(policy, PolicyManifest.FileName))
+        return File.Exists(stamp) && string.Equals(File.ReadAllText(stamp), Stamp(folder), StringComparison.Ordinal)
+            && File.Exists(Path.Combine(policy, PolicyManifest.FileName))
             ? PublishedPolicy.Open(policy)
             : null;
     }
@@ -69,6 +73,7 @@ public sealed class ServedModel : IDisposable
 
     private static (string Stamp, string Policy) Places(string cache) => (Path.Combine(cache, "source.txt"), Path.Combine(cache, "policy"));
 
-    private static string Stamp(string folder) => string.Concat(new DirectoryInfo(folder).GetFiles().OrderBy(file => file.Name, StringComparer.Ordinal)
-        .Select(file => string.Create(CultureInfo.InvariantCulture, $"{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}\n")));
+    private static string Stamp(string folder) =>
+        string.Concat(new DirectoryInfo(folder).GetFiles().OrderBy(file => file.Name, StringComparer.Ordinal)
+        .Select(file => $"{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}\n"));
 }

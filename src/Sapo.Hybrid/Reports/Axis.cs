@@ -1,4 +1,3 @@
-using System.Globalization;
 
 namespace Sapo.Hybrid.Reports;
 
@@ -9,7 +8,8 @@ internal sealed class Axis
     private readonly double _to;
     private readonly bool _logarithmic;
 
-    private Axis(double from, double to, bool logarithmic, IReadOnlyList<double> ticks) => (_from, _to, _logarithmic, Ticks) = (from, to, logarithmic, ticks);
+    private Axis(double from, double to, bool logarithmic, IReadOnlyList<double> ticks) =>
+        (_from, _to, _logarithmic, Ticks) = (from, to, logarithmic, ticks);
 
     /// <summary>Values that get a grid line and a label.</summary>
     public IReadOnlyList<double> Ticks { get; }
@@ -23,7 +23,8 @@ internal sealed class Axis
     {
         var (low, high) = Range(values);
         if (fromZero && low > 0) low = 0;
-        if (high - low < 1e-12 * Math.Max(1, Math.Abs(high))) (low, high) = (tight ? low : low - Math.Max(0.5, Math.Abs(low) * 0.1), high + Math.Max(0.5, Math.Abs(high) * 0.1));
+        if (high - low < 1e-12 * Math.Max(1, Math.Abs(high)))
+            (low, high) = (tight ? low : low - Math.Max(0.5, Math.Abs(low) * 0.1), high + Math.Max(0.5, Math.Abs(high) * 0.1));
         var step = RoundStep((high - low) / count);
         var (first, last) = (Math.Floor(low / step + 1e-9), Math.Ceiling(high / step - 1e-9));
         var ticks = new List<double>();
@@ -32,7 +33,10 @@ internal sealed class Axis
         return tight ? new Axis(low, high, false, ticks) : new Axis(first * step, last * step, false, ticks);
     }
 
-    /// <summary>A logarithmic axis with a tick per power of ten (every second or third where there are many); values of 0 and less lie at its lower end.</summary>
+    /// <summary>
+    /// A logarithmic axis with a tick per power of ten (every second or third where there are many); values of 0 and
+    /// less lie at its lower end.
+    /// </summary>
     public static Axis Logarithmic(IEnumerable<double> values)
     {
         var (low, high) = Range(values.Where(value => value > 0).DefaultIfEmpty(1));
@@ -54,10 +58,10 @@ internal sealed class Axis
     /// <summary>A value as a short label.</summary>
     public string Label(double value)
     {
-        if (_logarithmic) return value.ToString("0e0", CultureInfo.InvariantCulture);
+        if (_logarithmic) return value.ToString("0e0");
         if (Math.Abs(value) < 1e-12) return "0";
-        if (Math.Abs(value) is >= 1e6 or < 1e-4) return value.ToString("0.#e0", CultureInfo.InvariantCulture);
-        return value.ToString("#,0.#####", CultureInfo.InvariantCulture);
+        if (Math.Abs(value) is >= 1e6 or < 1e-4) return value.ToString("0.#e0");
+        return value.ToString("#,0.#####");
     }
 
     private static (double Low, double High) Range(IEnumerable<double> values)

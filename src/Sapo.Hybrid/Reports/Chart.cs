@@ -1,6 +1,5 @@
 // A chart as inline SVG: plain elements and CSS classes, so that one file without scripts follows the reader's light or
 // dark theme. Every point carries its values as a tooltip.
-using System.Globalization;
 using System.Net;
 using System.Text;
 
@@ -46,12 +45,14 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
     public string ToHtml()
     {
         var stacks = Stacked ? Stack() : [.. Lines.Select(line => line.Points)];
-        var x = Axis.Linear(stacks.SelectMany(points => points.Select(point => point.X)).Concat(Marks.Select(mark => mark.X)), 6, tight: true);
-        var yValues = stacks.SelectMany(points => points.Select(point => point.Y)).Concat(Marks.SelectMany(mark => new[] { mark.Low, mark.High }));
-        var y = Logarithmic ? Axis.Logarithmic(yValues) : Axis.Linear(YRange is { } range ? [range.Low, range.High] : yValues, 5, tight: YRange is not null, FromZero || Stacked);
-        var svg = new StringBuilder();
-        svg.Append(CultureInfo.InvariantCulture, $"<figure class=\"chart\"><figcaption><b>{Text(Title)}</b>{(Note.Length > 0 ? $"<span>{Text(Note)}</span>" : "")}</figcaption>");
-        svg.Append(CultureInfo.InvariantCulture, $"<svg viewBox=\"0 0 {Width} {Height}\" role=\"img\" aria-label=\"{Text(Title)}\">");
+        var points = stacks.SelectMany(line => line).ToList();
+        var x = Axis.Linear(points.Select(point => point.X).Concat(Marks.Select(mark => mark.X)), 6, tight: true);
+        var y = YAxis(points.Select(point => point.Y).Concat(Marks.SelectMany(mark => new[] { mark.Low, mark.High })));
+        var note = Note.Length > 0 ? $"<span>{Text(Note)}</span>" : "";
+        var svg = new StringBuilder($"""
+            <figure class="chart"><figcaption><b>{Text(Title)}</b>{note}</figcaption>
+            <svg viewBox="0 0 {Width} {Height}" role="img" aria-label="{Text(Title)}">
+            """);
         Grid(svg, x, y);
         if (Stacked) Areas(svg, stacks, x, y);
         else Paths(svg, x, y);
@@ -63,11 +64,20 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
 
     private static string Text(string text) => WebUtility.HtmlEncode(text);
 
-    private static string N(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
+    private static string N(double value) => value.ToString("0.##");
 
     private static double PlaceX(Axis axis, double value) => Left + axis.Place(value) * (Width - Left - Right);
 
     private static double PlaceY(Axis axis, double value) => Height - Bottom - axis.Place(value) * (Height - Top - Bottom);
+
+    private static string Place(Axis x, Axis y, (double X, double Y) point) => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}";
+
+    private Axis YAxis(IEnumerable<double> values)
+    {
+        if (Logarithmic) return Axis.Logarithmic(values);
+        if (YRange is { } range) return Axis.Linear([range.Low, range.High], 5, tight: true);
+        return Axis.Linear(values, 5, fromZero: FromZero || Stacked);
+    }
 
     /// <summary>The lower edge 0 first, then the running sums of the lines.</summary>
     private List<IReadOnlyList<(double X, double Y)>> Stack()
@@ -80,12 +90,19 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
     private void Grid(StringBuilder svg, Axis x, Axis y)
     {
         foreach (var tick in y.Ticks)
-            svg.Append(CultureInfo.InvariantCulture, $"<line class=\"grid\" x1=\"{N(Left)}\" x2=\"{N(Width - Right)}\" y1=\"{N(PlaceY(y, tick))}\" y2=\"{N(PlaceY(y, tick))}\"/><text class=\"tick end\" x=\"{N(Left - 6)}\" y=\"{N(PlaceY(y, tick) + 3.5)}\">{y.Label(tick)}</text>");
+        {
+            var height = PlaceY(y, tick);
+            svg.Append($"""<line class="grid" x1="{N(Left)}" x2="{N(Width - Right)}" y1="{N(height)}" y2="{N(height)}"/>""");
+            svg.Append($"""<text class="tick end" x="{N(Left - 6)}" y="{N(height + 3.5)}">{y.Label(tick)}</text>""");
+        }
         foreach (var tick in x.Ticks)
-            svg.Append(CultureInfo.InvariantCulture, $"<text class=\"tick middle\" x=\"{N(PlaceX(x, tick))}\" y=\"{N(Height - Bottom + 15)}\">{x.Label(tick)}</text>");
-        svg.Append(CultureInfo.InvariantCulture, $"<line class=\"axis\" x1=\"{N(Left)}\" x2=\"{N(Width - Right)}\" y1=\"{N(Height - Bottom)}\" y2=\"{N(Height - Bottom)}\"/>");
-        svg.Append(CultureInfo.InvariantCulture, $"<text class=\"label middle\" x=\"{N((Left + Width - Right) / 2)}\" y=\"{N(Height - 8)}\">{Text(XLabel)}</text>");
-        svg.Append(CultureInfo.InvariantCulture, $"<text class=\"label middle\" transform=\"translate(13 {N((Top + Height - Bottom) / 2)}) rotate(-90)\">{Text(YLabel)}</text>");
+            svg.Append($"""<text class="tick middle" x="{N(PlaceX(x, tick))}" y="{N(Height - Bottom + 15)}">{x.Label(tick)}</text>""");
+        var (middleX, middleY, bottom) = ((Left + Width - Right) / 2, (Top + Height - Bottom) / 2, Height - Bottom);
+        svg.Append($"""
+            <line class="axis" x1="{N(Left)}" x2="{N(Width - Right)}" y1="{N(bottom)}" y2="{N(bottom)}"/>
+            <text class="label middle" x="{N(middleX)}" y="{N(Height - 8)}">{Text(XLabel)}</text>
+            <text class="label middle" transform="translate(13 {N(middleY)}) rotate(-90)">{Text(YLabel)}</text>
+            """);
     }
 
     private void Paths(StringBuilder svg, Axis x, Axis y)
@@ -94,44 +111,51 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
         {
             var path = new StringBuilder();
             var pen = "M";
-            foreach (var (px, py) in line.Points)
+            foreach (var point in line.Points)
             {
-                if (double.IsFinite(py)) path.Append(CultureInfo.InvariantCulture, $"{pen}{N(PlaceX(x, px))} {N(PlaceY(y, py))}");
-                pen = double.IsFinite(py) ? "L" : "M";
+                if (double.IsFinite(point.Y)) path.Append($"{pen}{Place(x, y, point)}");
+                pen = double.IsFinite(point.Y) ? "L" : "M";
             }
-            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"line s{line.Colour}{(line.Dashed ? " dashed" : "")}\" d=\"{path}\"/>");
+            svg.Append($"""<path class="line s{line.Colour}{(line.Dashed ? " dashed" : "")}" d="{path}"/>""");
         }
         foreach (var line in Lines)
-            foreach (var (px, py) in line.Points.Where(point => double.IsFinite(point.Y)))
-                svg.Append(CultureInfo.InvariantCulture, $"<circle class=\"hit\" cx=\"{N(PlaceX(x, px))}\" cy=\"{N(PlaceY(y, py))}\" r=\"5\"><title>{Text(line.Name)}, {Text(XLabel)} {px}: {py:G4}</title></circle>");
+            foreach (var point in line.Points.Where(point => double.IsFinite(point.Y))) Tooltip(svg, x, y, point, line.Name, point.Y);
     }
 
     private void Areas(StringBuilder svg, List<IReadOnlyList<(double X, double Y)>> edges, Axis x, Axis y)
     {
         for (var i = 0; i < Lines.Count; i++)
         {
-            var upper = edges[i + 1].Select(point => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}");
-            var lower = edges[i].Reverse().Select(point => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}");
-            svg.Append(CultureInfo.InvariantCulture, $"<path class=\"area s{Lines[i].Colour}\" d=\"M{string.Join('L', upper.Concat(lower))}Z\"/>");
+            var outline = edges[i + 1].Concat(edges[i].Reverse()).Select(point => Place(x, y, point));
+            svg.Append($"""<path class="area s{Lines[i].Colour}" d="M{string.Join('L', outline)}Z"/>""");
         }
         for (var i = 0; i < Lines.Count; i++)
-            foreach (var ((px, py), value) in edges[i + 1].Zip(Lines[i].Points, (edge, point) => (edge, point.Y)))
-                svg.Append(CultureInfo.InvariantCulture, $"<circle class=\"hit\" cx=\"{N(PlaceX(x, px))}\" cy=\"{N(PlaceY(y, py))}\" r=\"5\"><title>{Text(Lines[i].Name)}, {Text(XLabel)} {px}: {value:G4}</title></circle>");
+            foreach (var (edge, point) in edges[i + 1].Zip(Lines[i].Points)) Tooltip(svg, x, y, edge, Lines[i].Name, point.Y);
+    }
+
+    private void Tooltip(StringBuilder svg, Axis x, Axis y, (double X, double Y) point, string name, double value)
+    {
+        svg.Append($"""<circle class="hit" cx="{N(PlaceX(x, point.X))}" cy="{N(PlaceY(y, point.Y))}" r="5">""");
+        svg.Append($"""<title>{Text(name)}, {Text(XLabel)} {point.X}: {value:G4}</title></circle>""");
     }
 
     private static void Draw(StringBuilder svg, Mark mark, Axis x, Axis y)
     {
-        var (px, py) = (PlaceX(x, mark.X), PlaceY(y, mark.Y));
-        svg.Append(CultureInfo.InvariantCulture, $"<g class=\"mark s{mark.Colour}\"><line x1=\"{N(px)}\" x2=\"{N(px)}\" y1=\"{N(PlaceY(y, mark.Low))}\" y2=\"{N(PlaceY(y, mark.High))}\"/>");
-        svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{N(px)}\" cy=\"{N(py)}\" r=\"4.5\"><title>{Text(mark.Name)}: {mark.Y:0.000} ({mark.Low:0.000} to {mark.High:0.000})</title></circle></g>");
+        var (px, py) = (N(PlaceX(x, mark.X)), N(PlaceY(y, mark.Y)));
+        svg.Append($"""
+            <g class="mark s{mark.Colour}"><line x1="{px}" x2="{px}" y1="{N(PlaceY(y, mark.Low))}" y2="{N(PlaceY(y, mark.High))}"/>
+            <circle cx="{px}" cy="{py}" r="4.5"><title>{Text(mark.Name)}: {mark.Y:0.000} ({mark.Low:0.000} to {mark.High:0.000})</title></circle></g>
+            """);
     }
 
     private void Legend(StringBuilder html)
     {
         if (Lines.Count + Marks.Count < 2) return;
         html.Append("<div class=\"legend\">");
-        foreach (var line in Lines) html.Append(CultureInfo.InvariantCulture, $"<span class=\"key s{line.Colour}{(line.Dashed ? " dashed" : "")}\">{Text(line.Name)}</span>");
-        foreach (var group in Marks.GroupBy(mark => mark.Name, StringComparer.Ordinal)) html.Append(CultureInfo.InvariantCulture, $"<span class=\"key dot s{group.First().Colour}\">{Text(group.Key)}</span>");
+        foreach (var line in Lines)
+            html.Append($"""<span class="key s{line.Colour}{(line.Dashed ? " dashed" : "")}">{Text(line.Name)}</span>""");
+        foreach (var group in Marks.GroupBy(mark => mark.Name, StringComparer.Ordinal))
+            html.Append($"""<span class="key dot s{group.First().Colour}">{Text(group.Key)}</span>""");
         html.Append("</div>");
     }
 }

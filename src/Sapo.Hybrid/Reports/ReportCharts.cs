@@ -16,20 +16,25 @@ internal static class ReportCharts
             {
                 Note = "Mean entropy of the next-token distribution over the trained completions", FromZero = true,
             };
-            if (data.Steps.Any(step => step.Learner.GatePositive is not null || step.Learner.GateNegative is not null)) yield return Gate(data);
+            if (data.Steps.Any(step => step.Learner.GatePositive is not null || step.Learner.GateNegative is not null))
+                yield return Gate(data);
             yield return Mismatch(data);
-            yield return new Chart("Gradient norm", "2-norm before clipping", [Line(data, "gradient norm", 1, step => step.Learner.GradientNorm)])
+            yield return new Chart(
+                "Gradient norm", "2-norm before clipping", [Line(data, "gradient norm", 1, step => step.Learner.GradientNorm)])
             {
                 Note = "Mean over the mini-batches of a step", FromZero = true,
             };
-            yield return new Chart("Groups without signal", "share of groups", [Line(data, "all rewards equal", 1, step => step.Reward.GroupsWithoutSignal)])
+            yield return new Chart(
+                "Groups without signal", "share of groups", [Line(data, "all rewards equal", 1, step => step.Reward.GroupsWithoutSignal)])
             {
                 Note = "All rewards of the group are equal: its advantages are exactly 0", YRange = (0, 1),
             };
             yield return Times(data);
         }
         if (data.ColdStart.Count > 1)
-            yield return new Chart("Cold start", "nats per token", [new Series("loss", [.. data.ColdStart.Select(record => ((double)record.Step, record.Loss))], 1)])
+            yield return new Chart(
+                "Cold start", "nats per token",
+                [new Series("loss", [.. data.ColdStart.Select(record => ((double)record.Step, record.Loss))], 1)])
             {
                 XLabel = "supervised step", Note = "Cross-entropy on the worked examples' tokens", FromZero = true,
             };
@@ -42,10 +47,13 @@ internal static class ReportCharts
     {
         var marks = new List<Mark>();
         foreach (var (result, step) in new[] { (data.Before, 0.0), (data.After, data.Steps[^1].Step) })
-            if (result is not null) marks.Add(new Mark("pass@1 held out, 95% interval", step, result.PassAt1.Value, result.PassAt1.Low, result.PassAt1.High, 2));
+            if (result is not null)
+                marks.Add(
+                    new Mark("pass@1 held out, 95% interval", step, result.PassAt1.Value, result.PassAt1.Low, result.PassAt1.High, 2));
         var high = Math.Max(1, data.Steps.Max(step => step.Reward.Mean ?? 0));
         var low = Math.Min(0, data.Steps.Min(step => step.Reward.Mean ?? 0));
-        return new Chart("Reward", "mean reward", [Line(data, "training reward, fresh problems", 1, step => step.Reward.Mean ?? double.NaN)])
+        return new Chart(
+            "Reward", "mean reward", [Line(data, "training reward, fresh problems", 1, step => step.Reward.Mean ?? double.NaN)])
         {
             Note = "Mean over the completions of each step; dots: held-out problems before and after", Marks = marks, YRange = (low, high),
         };
@@ -54,7 +62,9 @@ internal static class ReportCharts
     private static Chart Styles(ReportData data)
     {
         var names = data.Steps.SelectMany(step => step.Reward.Styles.Keys).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToArray();
-        return new Chart("Ways of solving", "share of completions", [.. names.Select((name, i) => Line(data, name, i + 1, step => step.Reward.Styles.GetValueOrDefault(name)))])
+        return new Chart(
+            "Ways of solving", "share of completions",
+            [.. names.Select((name, i) => Line(data, name, i + 1, step => step.Reward.Styles.GetValueOrDefault(name)))])
         {
             Note = "On problems where they differ", YRange = (0, 1),
         };
@@ -91,7 +101,9 @@ internal static class ReportCharts
     private static Chart Times(ReportData data)
     {
         var phases = data.Steps.SelectMany(step => step.Time.PhaseSeconds.Keys).Distinct(StringComparer.Ordinal).ToArray();
-        return new Chart("Time per step", "seconds", [.. phases.Select((phase, i) => Line(data, phase, i % 6 + 1, step => step.Time.PhaseSeconds.GetValueOrDefault(phase)))])
+        return new Chart(
+            "Time per step", "seconds",
+            [.. phases.Select((phase, i) => Line(data, phase, i % 6 + 1, step => step.Time.PhaseSeconds.GetValueOrDefault(phase)))])
         {
             Note = "Phases on top of each other", Stacked = true,
         };

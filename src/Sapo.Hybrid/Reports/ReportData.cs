@@ -40,5 +40,6 @@ internal sealed record ReportData
         RolloutsAfter = Lines(folder.RolloutFile("after"), line => JsonSerializer.Deserialize(line, RunJson.Default.RolloutRecord)!),
     };
 
-    private static IReadOnlyList<T> Lines<T>(string path, Func<string, T> parse) => File.Exists(path) ? [.. File.ReadLines(path).Select(parse)] : [];
+    private static IReadOnlyList<T> Lines<T>(string path, Func<string, T> parse) =>
+        File.Exists(path) ? [.. File.ReadLines(path).Select(parse)] : [];
 }

@@ -27,7 +27,8 @@ public sealed class RewardJudge
         {
             var input = new RewardInput(group.Prompt, group.Completions[i], TextOf(group.Completions[i]));
             var ofCompletion = new RewardOutcome[_rewards.Count];
-            for (var r = 0; r < ofCompletion.Length; r++) ofCompletion[r] = await AskAsync(_rewards[r], input, cancel).ConfigureAwait(false);
+            for (var r = 0; r < ofCompletion.Length; r++)
+                ofCompletion[r] = await AskAsync(_rewards[r], input, cancel).ConfigureAwait(false);
             outcomes[i] = ofCompletion;
         }
         return new ScoredGroup(group, outcomes, [.. outcomes.Select(Combine)]);
@@ -48,7 +49,8 @@ public sealed class RewardJudge
     /// <summary>The sum of the scores; null where a function failed or all abstained.</summary>
     private static double? Combine(IReadOnlyList<RewardOutcome> outcomes)
     {
-        if (outcomes.Any(outcome => outcome.Status == RewardStatus.Failure) || outcomes.All(outcome => outcome.Status == RewardStatus.Abstention)) return null;
-        return outcomes.Sum(outcome => outcome.Value);
+        var failed = outcomes.Any(outcome => outcome.Status == RewardStatus.Failure);
+        var abstained = outcomes.All(outcome => outcome.Status == RewardStatus.Abstention);
+        return failed || abstained ? null : outcomes.Sum(outcome => outcome.Value);
     }
 }

@@ -56,21 +56,28 @@ public sealed class RolloutPump : IAsyncDisposable
     /// <param name="prompts">Prompt of a number; its id is the number.</param>
     /// <param name="generate">Samples a group.</param>
     /// <param name="judge">Scores it.</param>
-    public RolloutPump(PumpOptions options, Func<long, Prompt> prompts, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge)
+    public RolloutPump(
+        PumpOptions options, Func<long, Prompt> prompts, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge)
     {
         (_options, _prompts, _generate, _judge, _next) = (options, prompts, generate, judge, options.FirstPrompt);
         var capacity = checked((options.MaxStaleness + 1) * options.PromptsPerStep);
         _slots = new SemaphoreSlim(capacity, capacity);
-        _scored = Channel.CreateBounded<ScoredGroup>(new BoundedChannelOptions(capacity) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
+        _scored = Channel.CreateBounded<ScoredGroup>(
+            new BoundedChannelOptions(capacity) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
         _running = Task.Run(RunAsync, CancellationToken.None);
     }
 
     /// <summary>The number of the first prompt that no step has taken: what a checkpoint stores as the place in the data.</summary>
     public long NextPrompt => _next;
 
-    /// <summary>A number that changes whenever a group moves on, and the stage that groups are waiting in: what a stall is told by.</summary>
+    /// <summary>
+    /// A number that changes whenever a group moves on, and the stage that groups are waiting in: what a stall is told
+    /// by.
+    /// </summary>
     public (long Moves, string Stage) Progress =>
-        (Volatile.Read(ref _moves), Volatile.Read(ref _generating) > 0 ? "rollout" : Volatile.Read(ref _judging) > 0 ? "rewards" : "prompts");
+        (
+            Volatile.Read(ref _moves),
+            Volatile.Read(ref _generating) > 0 ? "rollout" : Volatile.Read(ref _judging) > 0 ? "rewards" : "prompts");
 
     /// <summary>Waits for the next promptsPerStep groups, in prompt order.</summary>
     /// <param name="learner">The version they will be trained into; every group is checked against the staleness bound.</param>
@@ -122,7 +129,8 @@ public sealed class RolloutPump : IAsyncDisposable
         var staleness = learner - group.Group.OldestVersion;
         if (staleness < 0 || staleness > _options.MaxStaleness)
             throw new InvalidOperationException(
-                $"Prompt {group.Group.Prompt.Id} was sampled by {group.Group.OldestVersion} and would be trained on at {learner}: staleness {staleness}, allowed 0 to {_options.MaxStaleness}.");
+                $"Prompt {group.Group.Prompt.Id} was sampled by {group.Group.OldestVersion} and would be trained on at {learner}: "
+                + $"staleness {staleness}, allowed 0 to {_options.MaxStaleness}.");
     }
 
     /// <summary>Admits prompts one by one and, in every path, waits for all of them and completes the channel.</summary>
@@ -164,7 +172,8 @@ public sealed class RolloutPump : IAsyncDisposable
             Interlocked.Increment(ref _judging);
             try
             {
-                await _scored.Writer.WriteAsync(await _judge.JudgeAsync(group, _stop.Token).ConfigureAwait(false), _stop.Token).ConfigureAwait(false);
+                await _scored.Writer.WriteAsync(
+                    await _judge.JudgeAsync(group, _stop.Token).ConfigureAwait(false), _stop.Token).ConfigureAwait(false);
             }
             finally
             {

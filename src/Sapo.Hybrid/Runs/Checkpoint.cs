@@ -1,12 +1,14 @@
 // checkpoints/step-000012/ holds the learner's state and state.json. The folder is written under another name and renamed
 // when it is whole, so a folder with that name is always complete.
-using System.Globalization;
 using System.Text.Json;
 using Sapo.Core;
 
 namespace Sapo.Hybrid.Runs;
 
-/// <summary>What a checkpoint holds beside the learner's state. Random numbers need no state: they are functions of seed and counters.</summary>
+/// <summary>
+/// What a checkpoint holds beside the learner's state. Random numbers need no state: they are functions of seed and
+/// counters.
+/// </summary>
 public sealed record CheckpointState
 {
     /// <summary>Steps done.</summary>
@@ -52,14 +54,15 @@ public sealed class Checkpoints
     /// <param name="saveLearner">Writes the learner's state into a folder.</param>
     public void Save(CheckpointState state, Action<string> saveLearner)
     {
-        var folder = Path.Combine(_folder, "step-" + state.Step.ToString("D6", CultureInfo.InvariantCulture));
+        var folder = Path.Combine(_folder, "step-" + state.Step.ToString("D6"));
         var partial = folder + ".partial";
         if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
         try
         {
             Directory.CreateDirectory(partial);
             saveLearner(partial);
-            AtomicFile.WriteAllBytes(Path.Combine(partial, StateFile), JsonSerializer.SerializeToUtf8Bytes(state, RunJson.Default.CheckpointState));
+            AtomicFile.WriteAllBytes(
+                Path.Combine(partial, StateFile), JsonSerializer.SerializeToUtf8Bytes(state, RunJson.Default.CheckpointState));
             if (Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
             Directory.Move(partial, folder);
         }
@@ -71,7 +74,9 @@ public sealed class Checkpoints
         foreach (var old in All().SkipLast(_keep)) Remove(old);
     }
 
-    private List<string> All() => [.. Directory.EnumerateDirectories(_folder, "step-*").Where(folder => !folder.EndsWith(".partial", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+    private List<string> All() =>
+        [.. Directory.EnumerateDirectories(_folder, "step-*")
+            .Where(folder => !folder.EndsWith(".partial", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
 
     private static void Remove(string folder)
     {
@@ -84,11 +89,14 @@ public sealed class Checkpoints
         var path = Path.Combine(folder, StateFile);
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(path), RunJson.Default.CheckpointState) ?? throw new JsonException("the file holds null");
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), RunJson.Default.CheckpointState)
+                ?? throw new JsonException("the file holds null");
         }
         catch (Exception broken) when (broken is JsonException or IOException)
         {
-            throw new UserErrorException($"{path} cannot be read: {broken.Message}", "the state of a checkpoint", $"Remove {folder} to go on from the checkpoint before it", broken);
+            throw new UserErrorException(
+                $"{path} cannot be read: {broken.Message}", "the state of a checkpoint",
+                $"Remove {folder} to go on from the checkpoint before it", broken);
         }
     }
 }

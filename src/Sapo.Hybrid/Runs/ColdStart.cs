@@ -8,7 +8,8 @@ using Sapo.Learner.Optimization;
 namespace Sapo.Hybrid.Runs;
 
 /// <summary>Supervised steps on a task's worked examples, before reinforcement learning.</summary>
-internal sealed class ColdStart(ColdStartOptions options, ITrainingTask task, PolicyLearner learner, RunFolder folder, IRunObserver observer, TimeProvider time)
+internal sealed class ColdStart(
+    ColdStartOptions options, ITrainingTask task, PolicyLearner learner, RunFolder folder, IRunObserver observer, TimeProvider time)
 {
     private const int StepsPerLine = 50;
 
@@ -19,7 +20,8 @@ internal sealed class ColdStart(ColdStartOptions options, ITrainingTask task, Po
         double loss = 0;
         long tokens = 0, tokensBefore = 0;
         int steps = 0;
-        using var training = learner.StartSupervised(new AdamWOptions { Beta1 = 0.9, Beta2 = 0.98, Epsilon = 1e-8, WeightDecay = 0, MaxGradientNorm = 1 });
+        using var training = learner.StartSupervised(
+            new AdamWOptions { Beta1 = 0.9, Beta2 = 0.98, Epsilon = 1e-8, WeightDecay = 0, MaxGradientNorm = 1 });
         var started = time.GetTimestamp();
         for (var step = 0; step < options.Steps; step++)
         {
@@ -29,7 +31,9 @@ internal sealed class ColdStart(ColdStartOptions options, ITrainingTask task, Po
             tokens += report.ComputedTokens;
             steps++;
             if ((step + 1) % StepsPerLine != 0 && step + 1 != options.Steps) continue;
-            var record = new ColdStartRecord(step + 1, loss / steps, options.LearningRateAt(step), tokens, (tokens - tokensBefore) / time.GetElapsedTime(started).TotalSeconds);
+            var record = new ColdStartRecord(
+                step + 1, loss / steps, options.LearningRateAt(step), tokens,
+                (tokens - tokensBefore) / time.GetElapsedTime(started).TotalSeconds);
             RunLog.AppendLine(folder.ColdStartMetrics, JsonSerializer.Serialize(record, RunJson.Default.ColdStartRecord));
             observer.ColdStartAdvanced(record, options.Steps);
             (loss, steps, tokensBefore, started) = (0, 0, tokens, time.GetTimestamp());
@@ -37,8 +41,10 @@ internal sealed class ColdStart(ColdStartOptions options, ITrainingTask task, Po
         return options.Steps;
     }
 
-    private SupervisedBatch Batch(int step) => new([.. Enumerable.Range(0, options.BatchSize).Select(i => Example((long)step * options.BatchSize + i))]);
+    private SupervisedBatch Batch(int step) =>
+        new([.. Enumerable.Range(0, options.BatchSize).Select(i => Example((long)step * options.BatchSize + i))]);
 
     private SupervisedExample Example(long number) =>
-        task.Example(number) ?? throw new UserErrorException("coldStart is given, but the task has no worked examples", null, "Set coldStart to null");
+        task.Example(number)
+            ?? throw new UserErrorException("coldStart is given, but the task has no worked examples", null, "Set coldStart to null");
 }

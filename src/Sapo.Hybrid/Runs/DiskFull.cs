@@ -10,9 +10,12 @@ internal static class DiskFull
 
     /// <summary>True if a write failed for lack of space.</summary>
     public static bool Is(Exception failure) =>
-        failure is IOException io && (OperatingSystem.IsWindows() ? (io.HResult & 0xFFFF) == NoSpaceOnWindows : io.HResult == NoSpaceOnUnix);
+        failure is IOException io
+            && (OperatingSystem.IsWindows() ? (io.HResult & 0xFFFF) == NoSpaceOnWindows : io.HResult == NoSpaceOnUnix);
 
     /// <summary>The message for it.</summary>
     public static UserErrorException Error(string folder, Exception failure) =>
-        new($"{folder}: {failure.Message}", "free space on that disk", "Free some and run the same command again: the run goes on from its last checkpoint", failure);
+        new(
+            $"{folder}: {failure.Message}", "free space on that disk",
+            "Free some and run the same command again: the run goes on from its last checkpoint", failure);
 }

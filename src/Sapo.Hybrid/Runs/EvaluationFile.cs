@@ -8,7 +8,9 @@ internal static class EvaluationFile
 {
     /// <summary>The result, or null if there is none yet.</summary>
     public static EvaluationResult? Read(RunFolder folder, string when) =>
-        File.Exists(folder.Evaluation(when)) ? JsonSerializer.Deserialize(File.ReadAllBytes(folder.Evaluation(when)), RunJson.Default.EvaluationResult) : null;
+        File.Exists(folder.Evaluation(when))
+            ? JsonSerializer.Deserialize(File.ReadAllBytes(folder.Evaluation(when)), RunJson.Default.EvaluationResult)
+            : null;
 
     /// <summary>Writes the result.</summary>
     public static void Write(RunFolder folder, string when, EvaluationResult result)

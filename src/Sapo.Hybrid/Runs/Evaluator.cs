@@ -19,7 +19,9 @@ public sealed class Evaluator
     /// <param name="judge">Scores it.</param>
     /// <param name="task">Tells ways of solving apart.</param>
     /// <param name="time">The clock.</param>
-    public Evaluator(Func<Prompt, int, SamplingOptions, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge, ITrainingTask task, TimeProvider time) =>
+    public Evaluator(
+        Func<Prompt, int, SamplingOptions, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge, ITrainingTask task,
+        TimeProvider time) =>
         (_generate, _judge, _task, _time) = (generate, judge, task, time);
 
     /// <summary>Asks every problem.</summary>
@@ -29,7 +31,8 @@ public sealed class Evaluator
     {
         var started = _time.GetTimestamp();
         sampling = sampling with { Temperature = options.Temperature };
-        var groups = await Task.WhenAll(problems.Select(problem => AskAsync(problem, options.Samples, sampling, cancel))).ConfigureAwait(false);
+        var groups = await Task.WhenAll(
+            problems.Select(problem => AskAsync(problem, options.Samples, sampling, cancel))).ConfigureAwait(false);
         return (Count(groups, options, _time.GetElapsedTime(started).TotalSeconds), groups);
     }
 

@@ -14,11 +14,14 @@ internal static class FirstModel
     {
         if (options.Model.Create is not { } create) return options.Model.Folder!;
         if (create.VocabSize < AdditionTokens.Count)
-            throw new UserErrorException($"model.create.vocabSize is {create.VocabSize}", $"at least {AdditionTokens.Count}, the number of tokens of the addition task", "Correct the run file");
+            throw new UserErrorException(
+                $"model.create.vocabSize is {create.VocabSize}",
+                $"at least {AdditionTokens.Count}, the number of tokens of the addition task", "Correct the run file");
         if (Directory.Exists(folder.Model)) return folder.Model;
         var partial = folder.Model + ".partial";
         if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
-        HuggingFaceFolder.Create(partial, create.ToConfig(AdditionTokens.Begin, AdditionTokens.End, AdditionTokens.Pad), options.Seed, create.InitStd);
+        HuggingFaceFolder.Create(
+            partial, create.ToConfig(AdditionTokens.Begin, AdditionTokens.End, AdditionTokens.Pad), options.Seed, create.InitStd);
         CharacterTokenizerFile.Write(partial, AdditionTokens.Characters, create.MaxPositions);
         Directory.Move(partial, folder.Model);
         return folder.Model;

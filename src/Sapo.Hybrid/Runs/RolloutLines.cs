@@ -37,7 +37,9 @@ internal static class RolloutLines
             Answer = group.Group.Prompt.Answer,
             Text = judge.TextOf(completion),
             Reward = group.Rewards[index],
-            Reason = group.Rewards[index] is null ? string.Join("; ", group.Outcomes[index].Select(outcome => outcome.Reason).OfType<string>()) : null,
+            Reason = group.Rewards[index] is null
+                ? string.Join("; ", group.Outcomes[index].Select(outcome => outcome.Reason).OfType<string>())
+                : null,
             Version = completion.OldestVersion.Value,
             FinishReason = completion.FinishReason.ToString(),
             PromptTokenIds = group.Group.Prompt.TokenIds,

@@ -85,7 +85,8 @@ public sealed class RunFolder : IDisposable
     /// <param name="path">The folder; made where missing.</param>
     /// <param name="options">The run.</param>
     /// <param name="fresh">Remove an earlier run of this folder first.</param>
-    /// <exception cref="UserErrorException">Another process runs here, the folder belongs to another run, or it is no run folder.</exception>
+    /// <exception cref="UserErrorException">Another process runs here, the folder belongs to another run, or it is no
+    /// run folder.</exception>
     public static RunFolder Open(string path, RunOptions options, bool fresh)
     {
         path = System.IO.Path.GetFullPath(path);
@@ -95,14 +96,17 @@ public sealed class RunFolder : IDisposable
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            throw new UserErrorException($"{path} cannot be made: {failure.Message}", "a folder that this user may write to", "Give another one with --out", failure);
+            throw new UserErrorException(
+                $"{path} cannot be made: {failure.Message}", "a folder that this user may write to", "Give another one with --out",
+                failure);
         }
         var lockFile = Lock(path);
         try
         {
             var state = fresh && Clear(path) ? RunFolderState.Empty : StateOf(path, options);
             var folder = new RunFolder(path, lockFile, state);
-            if (state == RunFolderState.Empty) AtomicFile.WriteAllBytes(folder.Options, System.Text.Encoding.UTF8.GetBytes(RunOptionsReader.Resolved(options)));
+            if (state == RunFolderState.Empty)
+                AtomicFile.WriteAllBytes(folder.Options, System.Text.Encoding.UTF8.GetBytes(RunOptionsReader.Resolved(options)));
             return folder;
         }
         catch
@@ -126,11 +130,14 @@ public sealed class RunFolder : IDisposable
         }
         catch (UnauthorizedAccessException failure)
         {
-            throw new UserErrorException($"{name} cannot be written: {failure.Message}", "a folder that this user may write to", "Give another one with --out", failure);
+            throw new UserErrorException(
+                $"{name} cannot be written: {failure.Message}", "a folder that this user may write to", "Give another one with --out",
+                failure);
         }
         catch (IOException busy)
         {
-            throw new UserErrorException($"{path} is in use by another run", null, "Wait until it has ended, or give another folder with --out", busy);
+            throw new UserErrorException(
+                $"{path} is in use by another run", null, "Wait until it has ended, or give another folder with --out", busy);
         }
     }
 
@@ -139,16 +146,25 @@ public sealed class RunFolder : IDisposable
         var file = System.IO.Path.Combine(path, "run.json");
         if (!File.Exists(file))
         {
-            var foreign = Directory.EnumerateFileSystemEntries(path).FirstOrDefault(entry => !System.IO.Path.GetFileName(entry).StartsWith("run.", StringComparison.Ordinal));
-            if (foreign is not null) throw new UserErrorException($"{path} holds {System.IO.Path.GetFileName(foreign)} but no run.json", "an empty folder or that of a run", "Give another folder with --out");
+            var foreign = Directory.EnumerateFileSystemEntries(path).FirstOrDefault(
+                entry => !System.IO.Path.GetFileName(entry).StartsWith("run.", StringComparison.Ordinal));
+            if (foreign is not null)
+                throw new UserErrorException(
+                    $"{path} holds {System.IO.Path.GetFileName(foreign)} but no run.json", "an empty folder or that of a run",
+                    "Give another folder with --out");
             return RunFolderState.Empty;
         }
         if (RunOptionsReader.FirstDifference(options, RunOptionsReader.Parse(File.ReadAllBytes(file), file)) is { } difference)
-            throw new UserErrorException($"{path} holds a run with other options: {difference}", null, "Give another folder with --out, or --fresh to remove that run and begin again");
+            throw new UserErrorException(
+                $"{path} holds a run with other options: {difference}", null,
+                "Give another folder with --out, or --fresh to remove that run and begin again");
         return File.Exists(System.IO.Path.Combine(path, "report.html")) ? RunFolderState.Finished : RunFolderState.Unfinished;
     }
 
-    /// <summary>Removes an earlier run, run.json first, so that a half-removed folder is never taken for one; false if there is none. Other files stay.</summary>
+    /// <summary>
+    /// Removes an earlier run, run.json first, so that a half-removed folder is never taken for one; false if there is
+    /// none. Other files stay.
+    /// </summary>
     private static bool Clear(string path)
     {
         var file = System.IO.Path.Combine(path, "run.json");

@@ -36,7 +36,8 @@ public sealed class RunSession
     private readonly StallWatch _stages;
 
     private RunSession(RunOptions options, RunFolder folder, IRunObserver observer, TimeProvider time) =>
-        (_options, _folder, _observer, _time, _stages) = (options, folder, observer, time, new StallWatch(TimeSpan.FromSeconds(options.StallTimeoutSeconds), time));
+        (_options, _folder, _observer, _time, _stages) = (
+            options, folder, observer, time, new StallWatch(TimeSpan.FromSeconds(options.StallTimeoutSeconds), time));
 
     /// <summary>Begins or continues a run and sees it through.</summary>
     /// <param name="options">The run.</param>
@@ -47,7 +48,8 @@ public sealed class RunSession
     /// <param name="cancel">Interrupts it at the next step's boundary; a checkpoint is left.</param>
     /// <exception cref="UserErrorException">Something the user can mend: files, folders, options, a full disk.</exception>
     /// <exception cref="StalledException">A stage stood still.</exception>
-    public static async Task<RunOutcome> RunAsync(RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, CancellationToken cancel)
+    public static async Task<RunOutcome> RunAsync(
+        RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, CancellationToken cancel)
     {
         using var opened = RunFolder.Open(folder, options, fresh);
         if (opened.State == RunFolderState.Finished)
@@ -69,21 +71,26 @@ public sealed class RunSession
         var model = FirstModel.Prepare(_options, _folder);
         var tokenizer = HuggingFaceTokenizer.Load(model);
         var task = TrainingTasks.Create(_options.Task, _options.Seed, tokenizer, model);
-        var problems = task.HeldOutPrompts(_options.Evaluation.Problems); // too few of them are better found out now than after the cold start
+        var problems = task.HeldOutPrompts(_options.Evaluation.Problems); // too few are better found out now than after the cold start
         var checkpoints = new Checkpoints(_folder.Checkpoints, _options.Checkpoint.Keep);
         using var device = new DeviceThread("learner");
         var learner = await device.RunAsync(() => device.Own(LoadLearner(model))).ConfigureAwait(false);
         var start = await device.RunAsync(() => PrepareLearner(learner, task, checkpoints, cancel)).ConfigureAwait(false);
         var clock = new RunClock(_time, start.ElapsedSeconds);
 
-        using var publisher = new PolicyPublisher(_folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds));
+        using var publisher = new PolicyPublisher(
+            _folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds));
         var probes = ProbeSequences.Of(task);
         var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
         if (_options.ColdStart is not null && start.Step == 0) PolicyCopy.Write(policy, _folder.ColdStart);
-        var engine = await RolloutEngine.StartAsync(policy, _options.Engine, ThreadBudget.ForMachine(overlapped: _options.MaxStaleness > 0).EngineThreads, tokenizer, cancel).ConfigureAwait(false);
+        var engine = await RolloutEngine.StartAsync(
+            policy, _options.Engine, ThreadBudget.ForMachine(overlapped: _options.MaxStaleness > 0).EngineThreads, tokenizer,
+            cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
-            var run = new RunParts(_options, task, new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of), device, learner, publisher, engine, _stages, probes);
+            var run = new RunParts(
+                _options, task, new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of), device, learner, publisher, engine,
+                _stages, probes);
             await EvaluateAsync("before", problems, run, cancel).ConfigureAwait(false);
             using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
                 await TrainAsync(run, start, new StepJournal(run, log, checkpoints, _observer, clock, start), cancel).ConfigureAwait(false);
@@ -95,7 +102,9 @@ public sealed class RunSession
     }
 
     private PolicyLearner LoadLearner(string model) =>
-        new(model, _options.Learner, ObjectiveRegistry.Create(_options.Objective, ModelConfigReader.Read(model).VocabSize), totalBatches: _options.Steps);
+        new(
+            model, _options.Learner, ObjectiveRegistry.Create(_options.Objective, ModelConfigReader.Read(model).VocabSize),
+            totalBatches: _options.Steps);
 
     /// <summary>Takes the learner to where the run stands: its newest checkpoint, or through the cold start to checkpoint 0.</summary>
     private CheckpointState PrepareLearner(PolicyLearner learner, ITrainingTask task, Checkpoints checkpoints, CancellationToken cancel)
@@ -108,7 +117,13 @@ public sealed class RunSession
         }
         var began = _time.GetTimestamp();
         if (_options.ColdStart is { } coldStart) new ColdStart(coldStart, task, learner, _folder, _observer, _time).Run(cancel);
-        var state = new CheckpointState { Step = 0, Version = 0, NextPrompt = 0, ElapsedSeconds = _time.GetElapsedTime(began).TotalSeconds };
+        var state = new CheckpointState
+        {
+            Step = 0,
+            Version = 0,
+            NextPrompt = 0,
+            ElapsedSeconds = _time.GetElapsedTime(began).TotalSeconds,
+        };
         checkpoints.Save(state, learner.SaveState);
         return state;
     }
@@ -123,7 +138,9 @@ public sealed class RunSession
             FirstPrompt = start.NextPrompt,
             EndPrompt = start.NextPrompt + (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
         };
-        var pump = new RolloutPump(numbers, run.Task.TrainingPrompt, (prompt, stop) => run.Engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), run.Judge);
+        var pump = new RolloutPump(
+            numbers, run.Task.TrainingPrompt,
+            (prompt, stop) => run.Engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), run.Judge);
         await using (pump.ConfigureAwait(false))
         {
             try
@@ -142,9 +159,11 @@ public sealed class RunSession
     private async Task EvaluateAsync(string when, IReadOnlyList<Prompt> problems, RunParts run, CancellationToken cancel)
     {
         if (problems.Count == 0 || EvaluationFile.Read(_folder, when) is not null) return;
-        var evaluator = new Evaluator((prompt, samples, sampling, stop) => run.Engine.GenerateAsync(prompt, samples, sampling, stop), run.Judge, run.Task, _time);
+        var evaluator = new Evaluator(
+            (prompt, samples, sampling, stop) => run.Engine.GenerateAsync(prompt, samples, sampling, stop), run.Judge, run.Task, _time);
         var (result, groups) = await _stages.RunAsync(
-            "evaluation", stop => evaluator.RunAsync(problems, _options.Evaluation, _options.Rollout.ToSampling(_options.Seed), stop), cancel,
+            "evaluation", stop => evaluator.RunAsync(
+                problems, _options.Evaluation, _options.Rollout.ToSampling(_options.Seed), stop), cancel,
             () => (run.Engine.Counters.GeneratedTokens, "evaluation")).ConfigureAwait(false);
         _stages.TakeSeconds(); // an evaluation is no phase of a step
         RolloutLines.Write(_folder.RolloutFile(when), groups, run.Judge);

@@ -8,7 +8,8 @@ namespace Sapo.Hybrid.Runs;
 /// Keeps the books of a run: the log's line first, then, when due, the checkpoint, then what is no longer needed is
 /// removed. A process killed between two of these leaves a folder that goes on from its last checkpoint.
 /// </summary>
-internal sealed class StepJournal(RunParts run, RunLog log, Checkpoints checkpoints, IRunObserver observer, RunClock clock, CheckpointState start)
+internal sealed class StepJournal(
+    RunParts run, RunLog log, Checkpoints checkpoints, IRunObserver observer, RunClock clock, CheckpointState start)
 {
     private EngineCounters _counters = run.Engine.Counters;
     private CheckpointState _saved = start;
@@ -66,7 +67,8 @@ internal sealed class StepJournal(RunParts run, RunLog log, Checkpoints checkpoi
             {
                 ElapsedSeconds = clock.ElapsedSeconds,
                 PhaseSeconds = seconds,
-                EngineTokensPerSecond = Rate(counters.GeneratedTokens - before.GeneratedTokens, WorkSeconds(counters) - WorkSeconds(before)),
+                EngineTokensPerSecond = Rate(
+                    counters.GeneratedTokens - before.GeneratedTokens, WorkSeconds(counters) - WorkSeconds(before)),
                 LearnerTokensPerSecond = Rate(report.ComputedTokens, seconds.GetValueOrDefault("learn")),
                 ResidentBytes = Environment.WorkingSet,
             },

@@ -2,7 +2,10 @@ using System.Text.Json.Serialization;
 
 namespace Sapo.Hybrid.Runs;
 
-/// <summary>One line of metrics.jsonl: everything a step is judged by. Only <see cref="Time"/> differs when the same run is repeated.</summary>
+/// <summary>
+/// One line of metrics.jsonl: everything a step is judged by. Only <see cref="Time"/> differs when the same run is
+/// repeated.
+/// </summary>
 public sealed record StepRecord
 {
     /// <summary>Counted from 1.</summary>
@@ -71,7 +74,10 @@ public sealed record LearnerSummary
     /// <summary>Mean value of the objective J that is maximised.</summary>
     public required double Objective { get; init; }
 
-    /// <summary>Mean entropy of the next-token distribution over the trained completions, in nats; null if nothing was trained on.</summary>
+    /// <summary>
+    /// Mean entropy of the next-token distribution over the trained completions, in nats; null if nothing was trained
+    /// on.
+    /// </summary>
     public required double? EntropyNats { get; init; }
 
     /// <summary>Mean gradient 2-norm before clipping.</summary>
@@ -83,7 +89,10 @@ public sealed record LearnerSummary
     /// <summary>Learning rate.</summary>
     public required double LearningRate { get; init; }
 
-    /// <summary>Learner against sampler, on the first mini-batch, where the weights are those that sampled; null if nothing of it was computed.</summary>
+    /// <summary>
+    /// Learner against sampler, on the first mini-batch, where the weights are those that sampled; null if nothing of
+    /// it was computed.
+    /// </summary>
     public required MismatchSummary? Mismatch { get; init; }
 
     /// <summary>The objective's gate weights of tokens with a positive advantage.</summary>
@@ -124,7 +133,10 @@ public sealed record StepTime
     /// <summary>Seconds in each phase.</summary>
     public required IReadOnlyDictionary<string, double> PhaseSeconds { get; init; }
 
-    /// <summary>Tokens sampled per second of the engine's work since the step before; with a staleness above 0 it works behind other phases too.</summary>
+    /// <summary>
+    /// Tokens sampled per second of the engine's work since the step before; with a staleness above 0 it works behind
+    /// other phases too.
+    /// </summary>
     public required double EngineTokensPerSecond { get; init; }
 
     /// <summary>Tokens computed per second of the learn phase.</summary>

@@ -16,9 +16,12 @@ internal static class Summaries
         {
             Mean = rewards.Average(),
             PassRate = rewards.Count(reward => reward >= 1) / (double)rewards.Length,
-            GroupsWithoutSignal = groups.Count(group => group.Rewards.Where(reward => reward is not null).Distinct().Count() < 2) / (double)groups.Count,
-            Failures = groups.Sum(group => group.Outcomes.Count(outcomes => outcomes.Any(outcome => outcome.Status == RewardStatus.Failure))),
-            Abstentions = groups.Sum(group => group.Outcomes.Count(outcomes => outcomes.All(outcome => outcome.Status == RewardStatus.Abstention))),
+            GroupsWithoutSignal = groups.Count(
+                group => group.Rewards.Where(reward => reward is not null).Distinct().Count() < 2) / (double)groups.Count,
+            Failures = groups.Sum(
+                group => group.Outcomes.Count(outcomes => outcomes.Any(outcome => outcome.Status == RewardStatus.Failure))),
+            Abstentions = groups.Sum(
+                group => group.Outcomes.Count(outcomes => outcomes.All(outcome => outcome.Status == RewardStatus.Abstention))),
             Styles = Styles(groups, task, textOf),
         };
     }
@@ -45,7 +48,9 @@ internal static class Summaries
         GradientNorm = report.MiniBatches.Average(miniBatch => miniBatch.GradientNorm),
         ClippedShare = report.ClippedShare,
         LearningRate = report.LearningRate,
-        Mismatch = report.Mismatch.Tokens == 0 ? null : new MismatchSummary { KlNats = report.Mismatch.K3, MaxNats = report.Mismatch.LargestDifference },
+        Mismatch = report.Mismatch.Tokens == 0
+            ? null
+            : new MismatchSummary { KlNats = report.Mismatch.K3, MaxNats = report.Mismatch.LargestDifference },
         GatePositive = Quantiles(report.GatePositive),
         GateNegative = Quantiles(report.GateNegative),
         SkippedUpdates = report.MiniBatches.Count(miniBatch => miniBatch.SkippedFor is not null),
@@ -53,12 +58,16 @@ internal static class Summaries
         ComputedTokens = report.ComputedTokens,
     };
 
-    private static QuantileSummary? Quantiles(Distribution? quantiles) => quantiles is null ? null : new QuantileSummary(quantiles.P10, quantiles.P50, quantiles.P90);
+    private static QuantileSummary? Quantiles(Distribution? quantiles) =>
+        quantiles is null ? null : new QuantileSummary(quantiles.P10, quantiles.P50, quantiles.P90);
 
     /// <summary>Share of each way of solving among the completions whose problem tells them apart.</summary>
-    public static IReadOnlyDictionary<string, double> Styles(IReadOnlyList<ScoredGroup> groups, ITrainingTask task, Func<Completion, string> textOf)
+    public static IReadOnlyDictionary<string, double> Styles(
+        IReadOnlyList<ScoredGroup> groups, ITrainingTask task, Func<Completion, string> textOf)
     {
-        var styles = groups.SelectMany(group => group.Group.Completions.Select(completion => task.StyleOf(group.Group.Prompt, textOf(completion)))).OfType<string>().ToArray();
+        var styles = groups.SelectMany(
+            group => group.Group.Completions.Select(
+                completion => task.StyleOf(group.Group.Prompt, textOf(completion)))).OfType<string>().ToArray();
         return styles.GroupBy(style => style, StringComparer.Ordinal).OrderBy(group => group.Key, StringComparer.Ordinal)
             .ToDictionary(group => group.Key, group => group.Count() / (double)styles.Length, StringComparer.Ordinal);
     }

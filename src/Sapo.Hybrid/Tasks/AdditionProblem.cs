@@ -45,6 +45,8 @@ internal readonly record struct AdditionProblem(int A, int B)
     {
         if (text.StartsWith('>')) return "guess";
         var steps = text.Split('>')[0].Split(',');
-        return steps.Any(step => step.Count(character => character == '+') > 1 || step[(step.IndexOf('=') + 1)..].Length > 1) ? "careful" : "sloppy";
+        return steps.Any(step => step.Count(character => character == '+') > 1 || step[(step.IndexOf('=') + 1)..].Length > 1)
+            ? "careful"
+            : "sloppy";
     }
 }

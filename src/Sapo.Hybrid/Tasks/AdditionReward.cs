@@ -12,7 +12,8 @@ internal sealed class AdditionReward : IReward
     public ValueTask<RewardOutcome> JudgeAsync(RewardInput input, CancellationToken cancel)
     {
         var parts = input.Text.Split('>');
-        var right = input.Completion.FinishReason == FinishReason.Stop && parts.Length == 2 && string.Equals(parts[1], input.Prompt.Answer, StringComparison.Ordinal);
+        var right = input.Completion.FinishReason == FinishReason.Stop && parts.Length == 2
+            && string.Equals(parts[1], input.Prompt.Answer, StringComparison.Ordinal);
         return ValueTask.FromResult(RewardOutcome.Score(right ? 1 : 0));
     }
 }

@@ -36,7 +36,9 @@ public sealed class AdditionTask : ITrainingTask
             for (var b = Smallest; b < Smallest + Count; b++)
                 if (new AdditionProblem(a, b) is { IsHeldOut: true } problem) pairs.Add(problem);
         if (count > pairs.Count)
-            throw new UserErrorException($"evaluation.problems is {count}", $"at most {pairs.Count}, which is how many additions are held out", "Correct the run file");
+            throw new UserErrorException(
+                $"evaluation.problems is {count}", $"at most {pairs.Count}, which is how many additions are held out",
+                "Correct the run file");
         var draws = new CountedDraws(seed: 0, HeldOutStream, item: 0);
         for (var i = 0; i < count; i++)
         {
@@ -61,7 +63,8 @@ public sealed class AdditionTask : ITrainingTask
     }
 
     /// <inheritdoc />
-    public string? StyleOf(Prompt prompt, string text) => AdditionProblem.Parse(prompt.Text!).Carries ? AdditionProblem.StyleOf(text) : null;
+    public string? StyleOf(Prompt prompt, string text) =>
+        AdditionProblem.Parse(prompt.Text!).Carries ? AdditionProblem.StyleOf(text) : null;
 
     private static AdditionProblem TrainingProblem(ref CountedDraws draws)
     {

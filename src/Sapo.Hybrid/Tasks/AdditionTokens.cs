@@ -24,5 +24,6 @@ internal static class AdditionTokens
     public static int Count => FirstCharacter + Characters.Length;
 
     /// <summary>The ids of a text that holds only <see cref="Characters"/>.</summary>
-    public static int[] Encode(string text) => [.. text.Select(character => FirstCharacter + Characters.IndexOf(character, StringComparison.Ordinal))];
+    public static int[] Encode(string text) =>
+        [.. text.Select(character => FirstCharacter + Characters.IndexOf(character, StringComparison.Ordinal))];
 }

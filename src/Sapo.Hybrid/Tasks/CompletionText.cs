@@ -3,7 +3,10 @@ using Sapo.Rollout.Tokenization;
 
 namespace Sapo.Hybrid.Tasks;
 
-/// <summary>Completions as text, for rewards and for people. A model's vocabulary may be larger than its tokenizer's: such ids read as U+FFFD.</summary>
+/// <summary>
+/// Completions as text, for rewards and for people. A model's vocabulary may be larger than its tokenizer's: such ids
+/// read as U+FFFD.
+/// </summary>
 public sealed class CompletionText(HuggingFaceTokenizer tokenizer)
 {
     /// <summary>The text of sampled ids, special tokens left out. Thread-safe.</summary>

@@ -12,7 +12,8 @@ internal sealed class ExactMatchReward : IReward
     public ValueTask<RewardOutcome> JudgeAsync(RewardInput input, CancellationToken cancel)
     {
         if (input.Prompt.Answer is not { } answer) return ValueTask.FromResult(RewardOutcome.Abstain("the problem has no answer"));
-        var right = input.Completion.FinishReason != FinishReason.Length && string.Equals(input.Text.Trim(), answer.Trim(), StringComparison.Ordinal);
+        var right = input.Completion.FinishReason != FinishReason.Length
+            && string.Equals(input.Text.Trim(), answer.Trim(), StringComparison.Ordinal);
         return ValueTask.FromResult(RewardOutcome.Score(right ? 1 : 0));
     }
 }

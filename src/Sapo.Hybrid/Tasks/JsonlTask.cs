@@ -53,7 +53,9 @@ public sealed class JsonlTask : ITrainingTask
     /// <inheritdoc />
     public IReadOnlyList<Prompt> HeldOutPrompts(int count) => count <= _heldOut.Length
         ? [.. _heldOut.Take(count)]
-        : throw new UserErrorException($"{count} held-out problems are asked for", $"at most {_heldOut.Length}, which is how many the file holds", "Correct evaluation.problems, or --problems");
+        : throw new UserErrorException(
+            $"{count} held-out problems are asked for", $"at most {_heldOut.Length}, which is how many the file holds",
+            "Correct evaluation.problems, or --problems");
 
     /// <inheritdoc />
     public SupervisedExample? Example(long number) => null;
@@ -66,7 +68,10 @@ public sealed class JsonlTask : ITrainingTask
         var prompts = new List<Prompt>();
         foreach (var line in PromptFile.Read(path))
         {
-            if (line.Answer is null) throw new UserErrorException($"{path}, line {line.Number} has no answer", "an answer that completions are compared with", "Add it, or leave the line out");
+            if (line.Answer is null)
+                throw new UserErrorException(
+                    $"{path}, line {line.Number} has no answer", "an answer that completions are compared with",
+                    "Add it, or leave the line out");
             prompts.Add(encoder.Encode(line, path, firstId + prompts.Count));
         }
         return [.. prompts];

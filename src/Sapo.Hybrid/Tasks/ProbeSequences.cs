@@ -1,6 +1,9 @@
 namespace Sapo.Hybrid.Tasks;
 
-/// <summary>The sequences by which an engine shows that it runs a version rightly: fixed for a run, so that versions can be compared.</summary>
+/// <summary>
+/// The sequences by which an engine shows that it runs a version rightly: fixed for a run, so that versions can be
+/// compared.
+/// </summary>
 internal static class ProbeSequences
 {
     private const int Count = 4, LongestPrompt = 128;
@@ -11,7 +14,9 @@ internal static class ProbeSequences
         var sequences = new List<int[]>();
         for (var n = 0; n < Count; n++)
         {
-            int[] ids = task.Example(n) is { } example ? [.. example.PromptTokenIds, .. example.CompletionTokenIds] : task.TrainingPrompt(n).TokenIds;
+            int[] ids = task.Example(n) is { } example
+                ? [.. example.PromptTokenIds, .. example.CompletionTokenIds]
+                : task.TrainingPrompt(n).TokenIds;
             if (ids.Length > LongestPrompt) ids = ids[..LongestPrompt];
             if (ids.Length > 1) sequences.Add(ids);
         }

@@ -9,7 +9,12 @@ internal static class DoctorCommand
 {
     public static Command Create()
     {
-        var folder = new Option<string>("--folder") { Description = "The folder that runs will be written to: its disk is looked at", DefaultValueFactory = _ => ".", HelpName = "folder" };
+        var folder = new Option<string>("--folder")
+        {
+            Description = "The folder that runs will be written to: its disk is looked at",
+            DefaultValueFactory = _ => ".",
+            HelpName = "folder",
+        };
         var command = new Command("doctor", "Look at this machine: engines, cores, memory, GPU, disk; what is wrong, and what to do about it. Exit code 2 if Sapo cannot work here.") { folder };
         command.SetAction(parsed =>
         {

@@ -7,14 +7,36 @@ namespace Sapo.Cli.Commands;
 /// <summary>The options by which <c>rollout</c> and <c>eval</c> say how tokens are drawn and by what engine.</summary>
 internal sealed class SamplingArguments
 {
-    private readonly Option<double> _temperature = new("--temperature") { Description = "Divides the logits; 0 takes the most likely token", DefaultValueFactory = _ => 1 };
+    private readonly Option<double> _temperature = new("--temperature")
+    {
+        Description = "Divides the logits; 0 takes the most likely token",
+        DefaultValueFactory = _ => 1,
+    };
     private readonly Option<int> _topK = new("--top-k") { Description = "Keep the k most likely tokens; 0 keeps all" };
-    private readonly Option<double> _topP = new("--top-p") { Description = "Keep the smallest set of tokens that reaches this probability", DefaultValueFactory = _ => 1 };
-    private readonly Option<double> _minP = new("--min-p") { Description = "Keep tokens at least this share as likely as the most likely one" };
-    private readonly Option<int> _maxNewTokens = new("--max-new-tokens") { Description = "Most tokens per completion", DefaultValueFactory = _ => 256 };
+    private readonly Option<double> _topP = new("--top-p")
+    {
+        Description = "Keep the smallest set of tokens that reaches this probability",
+        DefaultValueFactory = _ => 1,
+    };
+    private readonly Option<double> _minP = new("--min-p")
+    {
+        Description = "Keep tokens at least this share as likely as the most likely one",
+    };
+    private readonly Option<int> _maxNewTokens = new("--max-new-tokens")
+    {
+        Description = "Most tokens per completion",
+        DefaultValueFactory = _ => 256,
+    };
     private readonly Option<long> _seed = new("--seed") { Description = "Seed of the draws: the same seed gives the same completions" };
-    private readonly Option<int> _slots = new("--slots") { Description = "Completions decoded at once", DefaultValueFactory = _ => new EngineOptions().Slots };
-    private readonly Option<int?> _maxSequenceLength = new("--max-sequence-length") { Description = "Longest prompt and completion together. Default: the model's own limit" };
+    private readonly Option<int> _slots = new("--slots")
+    {
+        Description = "Completions decoded at once",
+        DefaultValueFactory = _ => new EngineOptions().Slots,
+    };
+    private readonly Option<int?> _maxSequenceLength = new("--max-sequence-length")
+    {
+        Description = "Longest prompt and completion together. Default: the model's own limit",
+    };
     private readonly Option<int?> _threads = new("--threads") { Description = "Threads of the engine. Default: every core" };
 
     public void AddTo(Command command)
@@ -39,7 +61,8 @@ internal sealed class SamplingArguments
         Seed = parsed.GetValue(_seed),
     };
 
-    public EngineOptions Engine(ParseResult parsed) => new() { Slots = parsed.GetValue(_slots), MaxSequenceLength = parsed.GetValue(_maxSequenceLength) };
+    public EngineOptions Engine(ParseResult parsed) =>
+        new() { Slots = parsed.GetValue(_slots), MaxSequenceLength = parsed.GetValue(_maxSequenceLength) };
 
     public int? Threads(ParseResult parsed) => parsed.GetValue(_threads) switch
     {

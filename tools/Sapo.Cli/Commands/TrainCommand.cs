@@ -10,12 +10,16 @@ internal static class TrainCommand
 {
     public static Command Create()
     {
-        var file = new Argument<string>("run-file") { Description = "The run, such as runs/quickstart.json (docs/guide.md explains every member)" };
+        var file = new Argument<string>("run-file")
+        {
+            Description = "The run, such as runs/quickstart.json (docs/guide.md explains every member)",
+        };
         var folder = new Option<string?>("--out") { Description = "The run's folder. Default: runs/out/<name>", HelpName = "folder" };
         var seed = new Option<long?>("--seed") { Description = "Instead of the run file's seed", HelpName = "number" };
         var steps = new Option<int?>("--steps") { Description = "Instead of the run file's number of steps", HelpName = "number" };
         var fresh = new Option<bool>("--fresh") { Description = "Remove an earlier run of this folder and begin again" };
-        var command = new ExampleCommand("train", "Train a model as a run file says. An interrupted run goes on when the same command is given again.",
+        var command = new ExampleCommand(
+            "train", "Train a model as a run file says. An interrupted run goes on when the same command is given again.",
             "./sapo train runs/quickstart.json",
             "./sapo train runs/quickstart.json --seed 2 --out runs/out/seed2")
         { file, folder, seed, steps, fresh };
@@ -51,5 +55,8 @@ internal static class TrainCommand
 
     /// <summary>What the user typed after <c>train</c>, without --fresh: typed again, it goes on.</summary>
     private static string Arguments(ParseResult parsed) =>
-        string.Join(' ', parsed.Tokens.Skip(1).Select(token => token.Value).Where(value => value != "--fresh").Select(value => value.Contains(' ', StringComparison.Ordinal) ? $"'{value}'" : value));
+        string.Join(
+            ' ',
+            parsed.Tokens.Skip(1).Select(token => token.Value).Where(value => value != "--fresh").Select(
+                value => value.Contains(' ', StringComparison.Ordinal) ? $"'{value}'" : value));
 }

@@ -16,7 +16,7 @@ internal sealed class LiveDisplay : RunDisplay
     private readonly RunOptions _options;
     private readonly Lock _gate = new();
     private readonly List<string> _news = [];
-    private readonly Queue<string[]> _rows = new();
+    private readonly Queue<IReadOnlyList<(string Name, string Value)>> _rows = new();
     private readonly SemaphoreSlim _changed = new(0);
     private readonly Task _drawing;
     private string _coldStart = "";
@@ -32,13 +32,14 @@ internal sealed class LiveDisplay : RunDisplay
     public override void Say(string line) => Change(() => _news.Add(line));
 
     public override void ColdStartAdvanced(ColdStartRecord record, int steps) =>
-        Change(() => _coldStart = $"Cold start: step {record.Step} of {steps}, loss {record.Loss:0.000} nats/token, {record.TokensPerSecond:N0} tokens/s");
+        Change(() => _coldStart =
+            $"Cold start: step {record.Step} of {steps}, loss {record.Loss:0.000} nats/token, {record.TokensPerSecond:N0} tokens/s");
 
     public override void Evaluated(string moment, EvaluationResult result) => Say(EvaluationLine(moment, result));
 
     public override void StepDone(StepRecord record, int steps) => Change(() =>
     {
-        _rows.Enqueue(StepCells(record, steps));
+        _rows.Enqueue(Cells(record, steps));
         if (_rows.Count > RowsShown) _rows.Dequeue();
     });
 
@@ -72,7 +73,10 @@ internal sealed class LiveDisplay : RunDisplay
     {
         lock (_gate)
         {
-            var parts = new List<IRenderable> { new Markup($"[bold]{Markup.Escape(_options.Name)}[/]: {_options.Objective.Name}, {_options.Steps} steps of {_options.Rollout.PromptsPerStep} x {_options.Rollout.GroupSize} completions, seed {_options.Seed}") };
+            var (name, rollout) = (Markup.Escape(_options.Name), _options.Rollout);
+            var title = $"[bold]{name}[/]: {_options.Objective.Name}, {_options.Steps} steps of "
+                + $"{rollout.PromptsPerStep} x {rollout.GroupSize} completions, seed {_options.Seed}";
+            var parts = new List<IRenderable> { new Markup(title) };
             if (_coldStart.Length > 0) parts.Add(new Text(_coldStart));
             parts.AddRange(_news.Select(line => new Text(line)));
             if (_rows.Count > 0) parts.Add(Steps());
@@ -83,8 +87,8 @@ internal sealed class LiveDisplay : RunDisplay
     private Table Steps()
     {
         var table = new Table().Border(TableBorder.Rounded).BorderColor(Color.Grey);
-        foreach (var column in StepColumns) table.AddColumn(new TableColumn(Markup.Escape(column)).RightAligned());
-        foreach (var row in _rows) table.AddRow(row.Select(cell => new Text(cell)));
+        foreach (var (name, _) in _rows.Peek()) table.AddColumn(new TableColumn(Markup.Escape(name)).RightAligned());
+        foreach (var row in _rows) table.AddRow(row.Select(cell => new Text(cell.Value)));
         return table;
     }
 }

@@ -13,7 +13,8 @@ internal sealed class PlainDisplay(IAnsiConsole console) : RunDisplay
 
     public override void Evaluated(string moment, EvaluationResult result) => Say(EvaluationLine(moment, result));
 
-    public override void StepDone(StepRecord record, int steps) => Say(string.Join(", ", StepColumns.Zip(StepCells(record, steps), (name, value) => $"{name} {value}")));
+    public override void StepDone(StepRecord record, int steps) =>
+        Say(string.Join(", ", Cells(record, steps).Select(cell => $"{cell.Name} {cell.Value}")));
 
     public override void Dispose()
     {

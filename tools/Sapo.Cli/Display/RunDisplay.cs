@@ -7,8 +7,12 @@ namespace Sapo.Cli.Display;
 /// <summary>Shows a run: a live table in a terminal, plain lines elsewhere.</summary>
 internal abstract class RunDisplay : IRunObserver, IDisposable
 {
+    private static readonly string[] Phases = ["rollout", "learn", "publish", "swap"];
+
     public static RunDisplay Create(IAnsiConsole console, RunOptions options) =>
-        console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi ? new LiveDisplay(console, options) : new PlainDisplay(console);
+        console.Profile.Capabilities.Interactive && console.Profile.Capabilities.Ansi
+            ? new LiveDisplay(console, options)
+            : new PlainDisplay(console);
 
     public abstract void Say(string line);
 
@@ -21,19 +25,22 @@ internal abstract class RunDisplay : IRunObserver, IDisposable
     public abstract void Dispose();
 
     protected static string EvaluationLine(string moment, EvaluationResult result) =>
-        $"Evaluation {moment} training: pass@1 {ResultText.Share(result.PassAt1)} on {result.Problems} held-out problems, {result.MeanTokens:0.0} tokens each, {result.Seconds:0.0} s";
+        $"Evaluation {moment} training: pass@1 {ResultText.Share(result.PassAt1)} on {result.Problems} held-out problems, "
+        + $"{result.MeanTokens:0.0} tokens each, {result.Seconds:0.0} s";
 
-    /// <summary>The columns of a step, in the order of <see cref="StepCells"/>.</summary>
-    protected static IReadOnlyList<string> StepColumns { get; } = ["step", "reward", "pass@1", "mismatch", "entropy", "length", "engine tok/s", "learner tok/s", "seconds: rollout learn publish swap"];
+    /// <summary>What is shown of a step: names and values.</summary>
+    protected static IReadOnlyList<(string Name, string Value)> Cells(StepRecord record, int steps) =>
+    [
+        ("step", $"{record.Step}/{steps}"),
+        ("reward", record.Reward.Mean?.ToString("0.000") ?? "none"),
+        ("pass@1", record.Reward.PassRate.ToString("0.000")),
+        ("mismatch", record.Learner.Mismatch?.MaxNats.ToString("0.0e0") ?? "none"),
+        ("entropy", record.Learner.EntropyNats?.ToString("0.000") ?? "none"),
+        ("length", record.Completions.MeanTokens.ToString("0.0")),
+        ("engine tok/s", record.Time.EngineTokensPerSecond.ToString("N0")),
+        ("learner tok/s", record.Time.LearnerTokensPerSecond.ToString("N0")),
+        ("seconds: rollout learn publish swap", string.Join(' ', Phases.Select(phase => Seconds(record, phase)))),
+    ];
 
-    protected static string[] StepCells(StepRecord record, int steps)
-    {
-        string Seconds(string phase) => record.Time.PhaseSeconds.GetValueOrDefault(phase).ToString("0.00");
-        return
-        [
-            $"{record.Step}/{steps}", record.Reward.Mean?.ToString("0.000") ?? "none", record.Reward.PassRate.ToString("0.000"), record.Learner.Mismatch?.MaxNats.ToString("0.0e0") ?? "none",
-            record.Learner.EntropyNats?.ToString("0.000") ?? "none", record.Completions.MeanTokens.ToString("0.0"), record.Time.EngineTokensPerSecond.ToString("N0"),
-            record.Time.LearnerTokensPerSecond.ToString("N0"), $"{Seconds("rollout")} {Seconds("learn")} {Seconds("publish")} {Seconds("swap")}",
-        ];
-    }
+    private static string Seconds(StepRecord record, string phase) => record.Time.PhaseSeconds.GetValueOrDefault(phase).ToString("0.00");
 }
