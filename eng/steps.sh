@@ -6,6 +6,8 @@ set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 state="$root/.sapo" # git-ignored: logs, fingerprints, locks
+program="$root/tools/Sapo.Cli/bin/Release/net10.0/sapo.dll"
+program_sources=("$root/src" "$root/tools/Sapo.Cli" "$root/runtimes")
 
 say() { printf '%s\n' "$*" >&2; }
 
