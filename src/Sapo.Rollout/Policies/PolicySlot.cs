@@ -16,13 +16,12 @@ namespace Sapo.Rollout.Policies;
 internal sealed class PolicySlot : IAsyncDisposable
 {
     /// <summary>How long loading with its probe, and the switch, may each take: far beyond any sound one.</summary>
-    public static readonly TimeSpan DefaultPhaseDeadline = TimeSpan.FromMinutes(10);
+    public static readonly TimeSpan PhaseDeadline = TimeSpan.FromMinutes(10);
 
     private readonly IPolicyLoader _loader;
     private readonly SlotScheduler _scheduler;
     private readonly EngineOptions _options;
     private readonly TimeProvider _time;
-    private readonly TimeSpan _phaseDeadline;
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _disposal = new();
     private Task _behind = Task.CompletedTask, _abandoned = Task.CompletedTask;
@@ -31,8 +30,8 @@ internal sealed class PolicySlot : IAsyncDisposable
     private int _swapping;
 
     /// <summary>A slot whose scheduler already decodes <paramref name="active"/>.</summary>
-    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time, TimeSpan phaseDeadline) =>
-        (_active, _loader, _scheduler, _options, _time, _phaseDeadline) = (active, loader, scheduler, options, time, phaseDeadline);
+    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time) =>
+        (_active, _loader, _scheduler, _options, _time) = (active, loader, scheduler, options, time);
 
     /// <summary>The version new completions start on.</summary>
     public PublishedPolicy Active
@@ -129,7 +128,7 @@ internal sealed class PolicySlot : IAsyncDisposable
             CancellationToken.None);
         try
         {
-            return await work.WaitAsync(_phaseDeadline, _time, cancel).ConfigureAwait(false);
+            return await work.WaitAsync(PhaseDeadline, _time, cancel).ConfigureAwait(false);
         }
         catch (Exception gaveUp) when (!work.IsCompleted && gaveUp is TimeoutException or OperationCanceledException)
         {
@@ -141,7 +140,7 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private async Task SwitchAsync(ProbedPolicy probed, Action? firstStep, CancellationToken cancel)
     {
-        using var timer = new CancellationTokenSource(_phaseDeadline, _time);
+        using var timer = new CancellationTokenSource(PhaseDeadline, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, timer.Token);
         try
         {
@@ -153,8 +152,8 @@ internal sealed class PolicySlot : IAsyncDisposable
         }
     }
 
-    private TimeoutException Late(PolicyVersion version, string phase, Exception cause) =>
-        new($"Activating {version} did not finish its phase '{phase}' within {_phaseDeadline}; the version before it goes on serving.", cause);
+    private static TimeoutException Late(PolicyVersion version, string phase, Exception cause) =>
+        new($"Activating {version} did not finish its phase '{phase}' within {PhaseDeadline}; the version before it goes on serving.", cause);
 
     private static async Task DisposeWhenDoneAsync(Task<ProbedPolicy> work)
     {

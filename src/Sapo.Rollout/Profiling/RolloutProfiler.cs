@@ -24,7 +24,7 @@ public static class RolloutProfiler
             var engineOptions = options.Engine with { Slots = slots, MaxSequenceLength = promptLength + newTokens };
             var engine = await RolloutEngine.StartAsync(policy, engineOptions, options.Threads, tokenizer: null, cancel).ConfigureAwait(false);
             await using var disposal = engine.ConfigureAwait(false);
-            var run = new Measurement(engine, config, limits, slots, promptLength, newTokens);
+            var run = new Measurement(engine, config, limits, slots, promptLength, newTokens, promptsInSteps: options.Engine.Session == "genai");
             await run.GenerateAsync(options.GroupSize, completions: slots, firstPrompt: 0, maxNewTokens: Math.Min(newTokens, 4), cancel).ConfigureAwait(false); // warms up
             points.Add(await run.MeasureAsync(options.GroupSize, options.Rounds * slots, cancel).ConfigureAwait(false));
             measured?.Invoke(points[^1]);
@@ -44,7 +44,7 @@ public static class RolloutProfiler
         return engine.LastSwap!;
     }
 
-    private sealed class Measurement(RolloutEngine engine, ModelConfig config, MachineLimits limits, int slots, int promptLength, int newTokens)
+    private sealed class Measurement(RolloutEngine engine, ModelConfig config, MachineLimits limits, int slots, int promptLength, int newTokens, bool promptsInSteps)
     {
         public Task<RolloutGroup[]> GenerateAsync(int groupSize, int completions, long firstPrompt, int maxNewTokens, CancellationToken cancel) =>
             Task.WhenAll(Enumerable.Range(0, (completions + groupSize - 1) / groupSize).Select(group => engine.GenerateAsync(
@@ -78,7 +78,7 @@ public static class RolloutProfiler
                 Slots = slots, PromptLength = promptLength, NewTokens = newTokens,
                 TokensPerSecond = tokens / seconds,
                 DecodeTokensPerSecond = tokens / decode,
-                PrefillTokensPerSecond = prefill > 0 ? (after.PromptTokensComputed - before.PromptTokensComputed) / prefill : 0,
+                PrefillTokensPerSecond = prefill > 0 && !promptsInSteps ? (after.PromptTokensComputed - before.PromptTokensComputed) / prefill : 0,
                 StepMilliseconds = 1000 * decode / steps,
                 PrefillShare = prefill / seconds,
                 DecodeShare = decode / seconds,

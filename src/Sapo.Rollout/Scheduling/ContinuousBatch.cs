@@ -17,6 +17,7 @@ internal sealed class ContinuousBatch : IDisposable
     private readonly PromptRows _promptRows;
     private readonly Stack<RunningSample> _idle = new();
     private readonly List<GroupTask> _finished = [];
+    private readonly VersionWatch _watch = new();
     private readonly Action<int, int, int> _moveActive, _moveDraining;
     private SchedulerCounts _counts;
     private Lane _active;
@@ -33,6 +34,9 @@ internal sealed class ContinuousBatch : IDisposable
         _moveActive = (from, to, length) => Move(_active, from, to, length);
         _moveDraining = (from, to, length) => Move(_draining!, from, to, length);
     }
+
+    /// <summary>The newest version's first completions beside those before it, or null before there are enough.</summary>
+    public VersionComparison? Comparison => _watch.Comparison;
 
     /// <summary>The counts so far.</summary>
     public ref SchedulerCounts Counts => ref _counts;
@@ -285,6 +289,7 @@ internal sealed class ContinuousBatch : IDisposable
         _counts.Completions++;
         if (reason == FinishReason.Length) _counts.TruncatedCompletions++;
         if (completion.KeptTokenIds is null && sample.Group.Request.Sampling.Truncates) _counts.CompletionsWithoutKeptIds++;
+        _watch.Add(completion);
         _idle.Push(lane.Remove(row));
         if (sample.Group.Finish(completion)) _finished.Add(sample.Group);
     }

@@ -34,6 +34,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
     private readonly Func<GroupTask?> _next;
     private readonly Lock _countsGate = new();
     private SchedulerCounts _published;
+    private VersionComparison? _comparison;
     private Exception? _failure;
     private volatile bool _stopping;
 
@@ -88,6 +89,15 @@ internal sealed class SlotScheduler : IAsyncDisposable
         get
         {
             lock (_countsGate) return _published;
+        }
+    }
+
+    /// <summary>See <see cref="ContinuousBatch.Comparison"/>.</summary>
+    public VersionComparison? Comparison
+    {
+        get
+        {
+            lock (_countsGate) return _comparison;
         }
     }
 
@@ -177,7 +187,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
 
     private void Publish()
     {
-        lock (_countsGate) _published = _batch.Counts;
+        lock (_countsGate) (_published, _comparison) = (_batch.Counts, _batch.Comparison);
     }
 
     private GroupTask? NextInLine() => _requests.Reader.TryRead(out var next) ? next : null;

@@ -3,6 +3,7 @@ using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Policies;
 using Sapo.Rollout.Tests.Decoding;
 using Sapo.Rollout.Tests.Scheduling;
+using Sapo.Testing;
 
 namespace Sapo.Rollout.Tests.Policies;
 
@@ -14,11 +15,21 @@ public sealed class PolicySlotTests
     [InlineData("probe")]
     public async Task SwapAsync_PhaseNeverEnds_NamesItAndKeepsTheOldVersion(string phase)
     {
-        await using var run = new Run(TimeSpan.FromMilliseconds(20));
+        var clock = new ManualClock();
+        await using var run = new Run(time: clock);
         using var hold = new ManualResetEventSlim();
-        if (phase == "load") run.Loader.BeforeLoad = hold.Wait;
-        else run.Loader.BeforeProbe = hold.Wait;
-        var error = await Assert.ThrowsAsync<TimeoutException>(() => run.Slot.SwapAsync(Policy(1), default));
+        var held = new TaskCompletionSource();
+        void Hold()
+        {
+            held.SetResult();
+            hold.Wait();
+        }
+        if (phase == "load") run.Loader.BeforeLoad = Hold;
+        else run.Loader.BeforeProbe = Hold;
+        var swap = run.Slot.SwapAsync(Policy(1), default);
+        await held.Task;
+        clock.Advance(PolicySlot.PhaseDeadline + TimeSpan.FromSeconds(1));
+        var error = await Assert.ThrowsAsync<TimeoutException>(() => swap);
         Assert.Contains($"v000001 did not finish its phase '{phase}'", error.Message, StringComparison.Ordinal);
         Assert.Equal(0, run.Slot.Active.Manifest.Version);
         hold.Set();
@@ -29,7 +40,7 @@ public sealed class PolicySlotTests
     [Fact]
     public async Task SwapAsync_CancelledDuringLoad_DisposesWhatComesTooLate()
     {
-        await using var run = new Run(PolicySlot.DefaultPhaseDeadline);
+        await using var run = new Run();
         using var hold = new ManualResetEventSlim();
         using var cancel = new CancellationTokenSource();
         run.Loader.BeforeLoad = hold.Wait;
@@ -47,7 +58,7 @@ public sealed class PolicySlotTests
     [Fact]
     public async Task SwapAsync_ProbeFails_DisposesTheNewVersion()
     {
-        await using var run = new Run(PolicySlot.DefaultPhaseDeadline);
+        await using var run = new Run();
         run.Loader.BeforeProbe = () => throw new SwapFailedException(new PolicyVersion(1), 0, 3, -1, -2);
         await Assert.ThrowsAsync<SwapFailedException>(() => run.Slot.SwapAsync(Policy(1), default));
         Assert.Equal(1, run.Loader.DisposedUnused);
@@ -57,7 +68,7 @@ public sealed class PolicySlotTests
     [Fact]
     public async Task SwapAsync_Behind_LoadsUnpackedThenPrepacked()
     {
-        await using var run = new Run(PolicySlot.DefaultPhaseDeadline, new EngineOptions { Prepack = "behind" });
+        await using var run = new Run(new EngineOptions { Prepack = "behind" });
         await run.Slot.SwapAsync(Policy(1), default);
         await run.Slot.SwapAsync(Policy(2), default); // waits for the build behind the first
         await run.Slot.DisposeAsync();
@@ -67,7 +78,7 @@ public sealed class PolicySlotTests
     [Fact]
     public async Task SwapAsync_BuildBehindFails_ReportsItAndGoesOnUnpacked()
     {
-        await using var run = new Run(PolicySlot.DefaultPhaseDeadline, new EngineOptions { Prepack = "behind" });
+        await using var run = new Run(new EngineOptions { Prepack = "behind" });
         var probes = 0;
         run.Loader.BeforeProbe = () =>
         {
@@ -85,10 +96,10 @@ public sealed class PolicySlotTests
     {
         private readonly SchedulerHarness _harness = new(slots: 2);
 
-        public Run(TimeSpan phaseDeadline, EngineOptions? options = null)
+        public Run(EngineOptions? options = null, TimeProvider? time = null)
         {
             Loader = new FakeLoader(_harness);
-            Slot = new PolicySlot(Policy(0), Loader, _harness.Scheduler, options ?? new EngineOptions(), TimeProvider.System, phaseDeadline);
+            Slot = new PolicySlot(Policy(0), Loader, _harness.Scheduler, options ?? new EngineOptions(), time ?? TimeProvider.System);
         }
 
         public FakeLoader Loader { get; }
