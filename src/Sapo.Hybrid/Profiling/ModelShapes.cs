@@ -14,7 +14,7 @@ public static class ModelShapes
         ["0.6b"] = Qwen3(hidden: 1024, layers: 28, heads: 16, keyValueHeads: 8, headSize: 128, intermediate: 3072, vocabulary: 151_936),
     };
 
-    /// <summary>tiny (the quickstart's 0.8 million parameters), 100m (96 million) and 0.6b (those of Qwen3-0.6B).</summary>
+    /// <summary>tiny (the quickstart's 0.8 million parameters), 100m (100 million) and 0.6b (those of Qwen3-0.6B).</summary>
     public static IReadOnlyList<string> Names { get; } = [.. Known.Keys];
 
     /// <summary>The shape of a name.</summary>

@@ -12,14 +12,9 @@ internal static class ProfileRolloutCommand
         var fresh = Several("--new", "Tokens per completion; several are swept", 64);
         var groupSize = new Option<int>("--group") { Description = "Completions per prompt", DefaultValueFactory = _ => 8 };
         var rounds = new Option<int>("--rounds") { Description = "How often every slot is filled", DefaultValueFactory = _ => 2 };
-        var command = new Command("rollout",
-            """
-            Time the rollout engine: tokens/s, time split, memory, shares of what the machine can do, switches of versions.
-
-            Examples:
-              sapo profile rollout --shape 100m --slots 16 64 --prompt 64 --new 128
-              sapo profile rollout --model runs/out/quickstart/final --slots 256 --prompt 8 --new 40
-            """)
+        var command = new ExampleCommand("rollout", "Time the rollout engine: tokens/s, time split, memory, shares of what the machine can do, switches of versions.",
+            "sapo profile rollout --shape 100m --slots 16 64 --prompt 64 --new 128",
+            "sapo profile rollout --model runs/out/quickstart/final --slots 256 --prompt 8 --new 40")
         { slots, prompts, fresh, groupSize, rounds };
         var common = new ProfileArguments();
         common.AddTo(command);
