@@ -18,7 +18,7 @@ public sealed record LearnerWorkload
     public int NewTokens { get; init; } = 64;
 
     /// <summary>Steps timed for each layout, after one that is not.</summary>
-    public int Steps { get; init; } = 3;
+    public int Steps { get; init; } = 5;
 
     /// <summary>Most tokens computed at once.</summary>
     public int MaxTokensPerMicroBatch { get; init; } = 16384;
@@ -45,7 +45,7 @@ public sealed record LearnerWorkload
 
 /// <summary>One part of a step.</summary>
 /// <param name="Name">forward, head (both directions), backward, optimizer, objective, anchor, or host: what none of them covers.</param>
-/// <param name="Seconds">In the step of median length.</param>
+/// <param name="Seconds">In the fastest step.</param>
 /// <param name="Share">Of that step.</param>
 /// <param name="TokensPerSecond">Tokens computed per second of this part.</param>
 public sealed record LearnerPhase(string Name, double Seconds, double Share, double TokensPerSecond);
@@ -74,7 +74,7 @@ public sealed record LearnerPoint
     /// <summary>Tokens that went forward and backward.</summary>
     public required long ComputedTokens { get; init; }
 
-    /// <summary>Seconds of the step of median length.</summary>
+    /// <summary>Seconds of the fastest step: whatever else runs on the machine can only slow one down.</summary>
     public required double Seconds { get; init; }
 
     /// <summary>Its parts; their seconds add up to it.</summary>

@@ -85,8 +85,7 @@ public static class LearnerProfiler
 
     private static LearnerPoint PointOf(string prompts, List<TimedStep> steps, MachineLimits limits, LearnerMemory memory)
     {
-        var median = steps.OrderBy(step => step.Seconds).ElementAt(steps.Count / 2);
-        var (report, seconds) = median;
+        var (report, seconds) = steps.MinBy(step => step.Seconds)!;
         var parts = report.Seconds.Append(new(Host, Math.Max(0, seconds - report.Seconds.Values.Sum())));
         return new LearnerPoint
         {

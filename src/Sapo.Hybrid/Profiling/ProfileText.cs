@@ -49,7 +49,7 @@ public static class ProfileText
             rates.Add([point.Prompts, .. point.Phases.Where(phase => slow.Contains(phase.Name)).Select(phase => Number(phase.TokensPerSecond))]);
         }
         var workload = profile.Workload;
-        return $"{Head(profile.Context, profile.Limits, profile.Model)}{workload.Groups} x {workload.GroupSize} completions of {workload.NewTokens} tokens, prompt {workload.PromptTokens}; median of {workload.Steps} steps.\n\n{speed}\n{split}\n{rates}\n"
+        return $"{Head(profile.Context, profile.Limits, profile.Model)}{workload.Groups} x {workload.GroupSize} completions of {workload.NewTokens} tokens, prompt {workload.PromptTokens}; the fastest of {workload.Steps} steps.\n\n{speed}\n{split}\n{rates}\n"
             + $"Sharing prompts: {profile.SharingGain:0.00}x the step with repeated prompts; it computes {(double)profile.Repeated.Flops / profile.Shared.Flops:0.00}x fewer operations.\n";
     }
 
