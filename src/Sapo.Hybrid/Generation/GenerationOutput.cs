@@ -1,6 +1,7 @@
 // The output file of a generation: lines are appended in prompt order, one per completion. Restarted, it keeps what is
 // whole, cuts off a half-written last line, and says which completions are there.
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Sapo.Core;
 
@@ -9,6 +10,10 @@ namespace Sapo.Hybrid.Generation;
 /// <summary>An output file being written or continued.</summary>
 internal sealed class GenerationOutput : IDisposable
 {
+    /// <summary>For lines that people read: characters such as + and &gt; as they are.</summary>
+    private static readonly GenerationJson Readable =
+        new(new JsonSerializerOptions(GenerationJson.Default.Options) { TypeInfoResolver = null, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
     private readonly FileStream _file;
     private readonly HashSet<(int Line, int Sample)> _done;
 
@@ -75,7 +80,7 @@ internal sealed class GenerationOutput : IDisposable
     {
         foreach (var line in lines)
         {
-            _file.Write(JsonSerializer.SerializeToUtf8Bytes(line, GenerationJson.Default.GeneratedLine));
+            _file.Write(JsonSerializer.SerializeToUtf8Bytes(line, Readable.GeneratedLine));
             _file.WriteByte((byte)'\n');
         }
         _file.Flush();

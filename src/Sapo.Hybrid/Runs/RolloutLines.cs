@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Sapo.Core;
 using Sapo.Hybrid.Rollouts;
@@ -7,6 +8,10 @@ namespace Sapo.Hybrid.Runs;
 /// <summary>Judged completions as JSONL: for people, and to replay a step without an engine.</summary>
 internal static class RolloutLines
 {
+    /// <summary>For lines that people read: characters such as + and &gt; as they are.</summary>
+    private static readonly RunJson Readable =
+        new(new JsonSerializerOptions(RunJson.Default.Options) { TypeInfoResolver = null, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
     /// <summary>Writes every completion of some groups, one per line.</summary>
     /// <param name="path">The file; replaced as a whole.</param>
     /// <param name="groups">In order.</param>
@@ -19,7 +24,7 @@ internal static class RolloutLines
             foreach (var group in groups)
                 for (var i = 0; i < group.Rewards.Count; i++)
                 {
-                    JsonSerializer.Serialize(stream, ToRecord(group, i, judge), RunJson.Default.RolloutRecord);
+                    JsonSerializer.Serialize(stream, ToRecord(group, i, judge), Readable.RolloutRecord);
                     stream.WriteByte((byte)'\n');
                 }
             return groups.Count;
