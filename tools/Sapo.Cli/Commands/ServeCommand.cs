@@ -22,15 +22,14 @@ internal static class ServeCommand
         var host = new Option<string>("--host") { Description = "The address to listen on. Whoever reaches it may use the model: there is no authentication", DefaultValueFactory = _ => "127.0.0.1" };
         var port = new Option<int>("--port") { Description = "The port; 0 takes a free one", DefaultValueFactory = _ => 8000 };
         var name = new Option<string?>("--name") { Description = "What clients call the model. Default: its folder's name, or its run's" };
-        var command = new Command("serve",
+        var command = new ExampleCommand(
+            "serve",
             """
             Answer completion and chat completion requests over HTTP, in the form of OpenAI's API. Ctrl-C lets the requests
             under way end, for 30 seconds at most, and exits with 0; a second one ends it at once.
-
-            Examples:
-              sapo serve --model runs/out/quickstart/final
-              sapo serve --model SmolLM2-135M-Instruct --port 8080 --slots 16
-            """)
+            """,
+            "./sapo serve --model runs/out/quickstart/final",
+            "./sapo serve --model SmolLM2-135M-Instruct --port 8080 --slots 16")
         { model, host, port, name };
         var engine = new SamplingArguments();
         engine.AddEngineTo(command);

@@ -119,7 +119,7 @@ public static partial class AnswerExtraction
         var lineEnd = rest.IndexOf('\n', StringComparison.Ordinal);
         if (lineEnd >= 0) rest = rest[..lineEnd];
         if (Box(rest) is { } box) return box;
-        if (Formula().Match(rest) is { Success: true } formula) return formula.Groups[1].Value;
+        if (Formula().Match(rest) is { Success: true } formula) return formula.Groups["body"].Value;
         rest = rest.Replace("**", "", StringComparison.Ordinal);
         rest = rest[Filler().Match(rest).Length..];
         if (LeadingNumber().Match(rest) is { Success: true } number && !GoesOn().IsMatch(rest[number.Length..]))
@@ -131,7 +131,7 @@ public static partial class AnswerExtraction
     [GeneratedRegex(@"^(\*|\s)*:(\*|\s)*|\bis\b\s*:?(\*|\s)*", RegexOptions.ExplicitCapture | RegexOptions.IgnoreCase, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Link();
 
-    [GeneratedRegex(@"^\$([^$]+)\$|^\\\((.+?)\\\)", RegexOptions.None, matchTimeoutMilliseconds: 10_000)]
+    [GeneratedRegex(@"^\$(?<body>[^$]+)\$|^\\\((?<body>.+?)\\\)", RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 10_000)]
     private static partial Regex Formula();
 
     // A number with what belongs to it, up to the end of its unit: -$1,234.50, 3/4, 75%.
