@@ -16,8 +16,8 @@ public sealed class RunningServer : IAsyncLifetime
 {
     public const int Slots = 4;
 
-    // Without draining: a client that gives an answer up is gone at once instead of reading on for a while.
-    private static readonly HttpClient Client = new(new SocketsHttpHandler { MaxResponseDrainSize = 0 });
+    // A client that gives an answer up is gone at once instead of reading on, and one that may be refused waits for that.
+    private static readonly HttpClient Client = new(new SocketsHttpHandler { MaxResponseDrainSize = 0, Expect100ContinueTimeout = TimeSpan.FromMinutes(5) });
 
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sapo-serve-");
     private long _seeds = 1000;
