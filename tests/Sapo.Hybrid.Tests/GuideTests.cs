@@ -26,7 +26,7 @@ public sealed partial class GuideTests
     [Fact]
     public void Guide_RunFile_IsAccepted()
     {
-        var files = JsonBlock().Matches(Guide).Select(match => match.Groups[1].Value).ToList();
+        var files = JsonBlock().Matches(Guide).Select(match => match.Groups["block"].Value).ToList();
         Assert.NotEmpty(files);
         foreach (var file in files) RunOptionsReader.Parse(Encoding.UTF8.GetBytes(file), "docs/guide.md");
     }
@@ -41,7 +41,7 @@ public sealed partial class GuideTests
         Assert.Equal((32, 8, 4, 60, 512), (options.Rollout.PromptsPerStep, options.Rollout.GroupSize, options.Learner.MiniBatches, options.Steps, options.Evaluation.Problems));
     }
 
-    [GeneratedRegex("```json\n(.*?)```", RegexOptions.Singleline, matchTimeoutMilliseconds: 1000)]
+    [GeneratedRegex("```json\n(?<block>.*?)```", RegexOptions.Singleline | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1000)]
     private static partial Regex JsonBlock();
 
     private static IEnumerable<string> Members(Type section)
