@@ -17,6 +17,7 @@ internal sealed class ContinuousBatch : IDisposable
     private readonly PromptRows _promptRows;
     private readonly Stack<RunningSample> _idle = new();
     private readonly List<GroupTask> _finished = [];
+    private readonly List<IDecodeSession> _retired = [];
     private readonly VersionWatch _watch = new();
     private readonly Action<int, int, int> _moveActive, _moveDraining;
     private SchedulerCounts _counts;
@@ -50,12 +51,12 @@ internal sealed class ContinuousBatch : IDisposable
     {
         if (session.Version == _active.Session.Version)
         {
-            _active.Replace(session, firstStep).Dispose();
+            _retired.Add(_active.Replace(session, firstStep));
             return true;
         }
         if (_active.Running == 0 || _settings.SwitchInFlight)
         {
-            _active.Replace(session, firstStep).Dispose();
+            _retired.Add(_active.Replace(session, firstStep));
             if (_settings.RecomputeInFlight) Recompute();
         }
         else
@@ -119,7 +120,7 @@ internal sealed class ContinuousBatch : IDisposable
         if (_active.Running > 0) Step(_active, _moveActive);
         if (_draining is { Running: 0 })
         {
-            _draining.Session.Dispose();
+            _retired.Add(_draining.Session);
             _draining = null;
         }
         return true;
@@ -130,6 +131,13 @@ internal sealed class ContinuousBatch : IDisposable
     {
         foreach (var group in _finished) group.Deliver();
         _finished.Clear();
+    }
+
+    /// <summary>Disposes the sessions that nothing runs on any more: after a step, so that a new version's first token does not wait for it.</summary>
+    public void DisposeRetired()
+    {
+        foreach (var session in _retired) session.Dispose();
+        _retired.Clear();
     }
 
     /// <summary>Delivers what is finished, and fails every group that is running or at the head of the line.</summary>
@@ -144,6 +152,7 @@ internal sealed class ContinuousBatch : IDisposable
     /// <inheritdoc />
     public void Dispose()
     {
+        DisposeRetired();
         _active.Session.Dispose();
         _draining?.Session.Dispose();
     }

@@ -180,6 +180,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
         if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.NamedSeconds - named);
         Publish();
         _batch.Deliver(); // after the counts: who has a group finds it counted
+        _batch.DisposeRetired();
         if (worked) return;
         _wake.Wait();
         _wake.Reset(); // before the queues are looked at again: nothing that was queued with a wake-up is missed

@@ -9,7 +9,7 @@ namespace Sapo.Sync.Graphs;
 /// <summary>Writes the draw of one id per row by inverse CDF.</summary>
 internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
 {
-    private const int BlockSize = 512; // two running sums of a few hundred elements for a vocabulary of 152k
+    private readonly int _blockSize = Math.Min(512, vocabulary); // two running sums of a few hundred elements for a vocabulary of 152k
 
     /// <summary>Draws.</summary>
     /// <param name="logProbs">Float [B, vocabulary]; -infinity for ids that must not be drawn.</param>
@@ -17,11 +17,11 @@ internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
     /// <returns>int64 [B].</returns>
     public Value Draw(Value logProbs, Value uniform)
     {
-        var blocks = (vocabulary + BlockSize - 1) / BlockSize;
+        var blocks = (vocabulary + _blockSize - 1) / _blockSize;
         var probabilities = graph.Op("Exp", [logProbs]);
-        if (vocabulary % BlockSize != 0)
-            probabilities = graph.Op("Pad", [probabilities, graph.Integers(0, 0, 0, blocks * BlockSize - vocabulary)]);
-        var blocked = graph.Op("Reshape", [probabilities, graph.Integers(0, blocks, BlockSize)]);
+        if (vocabulary % _blockSize != 0)
+            probabilities = graph.Op("Pad", [probabilities, graph.Integers(0, 0, 0, blocks * _blockSize - vocabulary)]);
+        var blocked = graph.Op("Reshape", [probabilities, graph.Integers(0, blocks, _blockSize)]);
 
         var outer = Cumulate(graph.Op("ReduceSum", [blocked, graph.Integers(2)], ("keepdims", 0)));
         var share = graph.Column(graph.Cast(uniform, ElementType.Double));
@@ -31,7 +31,7 @@ internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
         var inner = Cumulate(graph.Op("GatherND", [blocked, block], ("batch_dims", 1)));
         var before = graph.Op("GatherElements", [outer.Before, block], ("axis", 1));
         var within = IndexAbove(inner, graph.Op("Sub", [target, before]));
-        var id = graph.Op("Add", [graph.Op("Mul", [block, graph.Scalar((long)BlockSize)]), within]);
+        var id = graph.Op("Add", [graph.Op("Mul", [block, graph.Scalar((long)_blockSize)]), within]);
         return graph.Op("Squeeze", [id, graph.Integers(1)]);
     }
 

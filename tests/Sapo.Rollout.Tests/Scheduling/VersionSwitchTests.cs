@@ -59,6 +59,7 @@ public sealed class VersionSwitchTests
         run.Open();
         await run.Early;
         await third;
+        await run.Harness.DisposeAsync();
         Assert.True(run.Harness.Session.IsDisposed);
     }
 
@@ -91,9 +92,10 @@ public sealed class VersionSwitchTests
         await using var run = new GatedRun(inFlight: true, recompute);
         await run.StepAsync(5);
         await run.SwitchAsync(New);
-        Assert.True(run.Harness.Session.IsDisposed);
         run.Open();
-        foreach (var completion in (await run.Early).Completions)
+        var completions = (await run.Early).Completions;
+        Assert.True(run.Harness.Session.IsDisposed);
+        foreach (var completion in completions)
         {
             Assert.Equal([Old, New], completion.VersionSpans.Select(span => span.Version));
             Assert.Equal(0, completion.VersionSpans[0].Start);
@@ -125,9 +127,9 @@ public sealed class VersionSwitchTests
         await using var run = new GatedRun(inFlight: false, recompute: false);
         await run.StepAsync(5);
         await run.SwitchAsync(Old);
-        Assert.True(run.Harness.Session.IsDisposed);
         run.Open();
         Assert.Equal(expected.Completions.Select(completion => completion.TokenIds), (await run.Early).Completions.Select(completion => completion.TokenIds));
+        Assert.True(run.Harness.Session.IsDisposed);
         Assert.Equal(0, run.Harness.Scheduler.Counts.Swaps);
     }
 
