@@ -13,14 +13,13 @@ internal sealed class ContinuousBatch : IDisposable
 {
     private readonly SchedulerSettings _settings;
     private readonly RowBuffers _rows;
-    private readonly TimeProvider _time;
+    private readonly MeteredRuns _runs;
     private readonly PromptRows _promptRows;
     private readonly Stack<RunningSample> _idle = new();
     private readonly List<GroupTask> _finished = [];
     private readonly List<IDecodeSession> _retired = [];
     private readonly VersionWatch _watch = new();
     private readonly Action<int, int, int> _moveActive, _moveDraining;
-    private SchedulerCounts _counts;
     private Lane _active;
     private Lane? _draining;
     private GroupTask? _head;
@@ -29,7 +28,7 @@ internal sealed class ContinuousBatch : IDisposable
     /// <summary>No completion yet; takes the session, borrows the buffers.</summary>
     public ContinuousBatch(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time)
     {
-        (_rows, _settings, _time) = (rows, settings, time);
+        (_rows, _settings, _runs) = (rows, settings, new MeteredRuns(time));
         _active = new Lane(session, settings.Slots, fromTop: false);
         _promptRows = new PromptRows(Lane.RowsFor(settings.Slots), settings.PromptRows);
         _moveActive = (from, to, length) => Move(_active, from, to, length);
@@ -40,7 +39,7 @@ internal sealed class ContinuousBatch : IDisposable
     public VersionComparison? Comparison => _watch.Comparison;
 
     /// <summary>The counts so far.</summary>
-    public ref SchedulerCounts Counts => ref _counts;
+    public ref SchedulerCounts Counts => ref _runs.Counts;
 
     /// <summary>
     /// Installs a session. Of the active version: it takes the old one's place, keys and values stay. Of another version:
@@ -68,7 +67,7 @@ internal sealed class ContinuousBatch : IDisposable
         }
         _promptRows.Clear();
         _headPrompt = null;
-        _counts.Swaps++;
+        Counts.Swaps++;
         return true;
     }
 
@@ -113,8 +112,8 @@ internal sealed class ContinuousBatch : IDisposable
         if (running == 0) return false;
         if (_head is { HasUnstarted: true, IsOver: false })
         {
-            _counts.SlotStepsUsed += running;
-            _counts.SlotStepsAvailable += _settings.Slots;
+            Counts.SlotStepsUsed += running;
+            Counts.SlotStepsAvailable += _settings.Slots;
         }
         if (_draining is { Running: > 0 }) Step(_draining, _moveDraining);
         if (_active.Running > 0) Step(_active, _moveActive);
@@ -178,20 +177,11 @@ internal sealed class ContinuousBatch : IDisposable
         {
             if (budget <= 0) return false;
             var count = Math.Min(budget, tokens.Length - _headPrompt.Computed);
-            Prefill(_headPrompt.Row, tokens.Slice(_headPrompt.Computed, count), _headPrompt.Computed);
+            _runs.Prefill(_active.Session, _headPrompt.Row, tokens.Slice(_headPrompt.Computed, count), _headPrompt.Computed);
             _headPrompt.Computed += count;
             budget -= count;
         }
         return true;
-    }
-
-    private void Prefill(int row, ReadOnlySpan<int> tokens, int position)
-    {
-        var start = _time.GetTimestamp();
-        var before = _active.Session.PrefilledTokens;
-        _active.Session.Prefill(row, tokens, position);
-        _counts.PrefillSeconds += _time.GetElapsedTime(start).TotalSeconds;
-        _counts.PromptTokensComputed += _active.Session.PrefilledTokens - before;
     }
 
     // True when all of the group's completions have a slot.
@@ -204,9 +194,9 @@ internal sealed class ContinuousBatch : IDisposable
             var stops = group.Request.Sampling.StopStrings;
             sample.Start(group, group.StartNext(), stops.Count == 0 ? null : new StopText(_settings.TextDecoder!(), stops));
             var row = _active.Add(sample);
-            if (_headPrompt is not null) Copy(_active, _headPrompt.Row, row, group.SharedTokens.Length);
+            if (_headPrompt is not null) _runs.Copy(_active.Session, _headPrompt.Row, row, group.SharedTokens.Length);
             SetInputs(row, group.Request.Sampling);
-            _counts.PromptTokensRequested += group.SharedTokens.Length;
+            Counts.PromptTokensRequested += group.SharedTokens.Length;
             advanced = true;
         }
         return !group.HasUnstarted;
@@ -229,15 +219,8 @@ internal sealed class ContinuousBatch : IDisposable
 
     private void Move(Lane lane, int from, int to, int length)
     {
-        Copy(lane, from, to, length);
+        _runs.Copy(lane.Session, from, to, length);
         _rows.CopyInputs(from, to);
-    }
-
-    private void Copy(Lane lane, int from, int to, int length)
-    {
-        var start = _time.GetTimestamp();
-        lane.Session.CopyRow(from, to, length);
-        _counts.CopySeconds += _time.GetElapsedTime(start).TotalSeconds;
     }
 
     private void Step(Lane lane, Action<int, int, int> move)
@@ -257,15 +240,8 @@ internal sealed class ContinuousBatch : IDisposable
             _rows.Uniforms.Span[row] = sample.NextUniform;
             truncate |= sample.Group.Request.Sampling.Truncates;
         }
-        var start = _time.GetTimestamp();
-        var before = lane.Session.PrefilledTokens;
         _rows.InputIds.Span[lane.IdleRow] = RowBuffers.IdleRow;
-        if (lane.Extent >= lane.Session.MinimumRows) lane.Session.Decode(first, lane.Extent, truncate);
-        else lane.Session.Decode(Math.Min(first, lane.IdleRow), lane.Extent + 1, truncate);
-        _counts.DecodeSeconds += _time.GetElapsedTime(start).TotalSeconds;
-        _counts.PromptTokensComputed += lane.Session.PrefilledTokens - before;
-        _counts.DecodeSteps++;
-        _counts.GeneratedTokens += lane.Running;
+        _runs.Decode(lane, truncate);
         for (var row = first; row < end; row++)
             if (lane[row] is { } sample) Collect(lane, row, sample);
         lane.Stepped();
@@ -295,9 +271,9 @@ internal sealed class ContinuousBatch : IDisposable
     private void Finish(Lane lane, int row, RunningSample sample, FinishReason reason)
     {
         var completion = sample.ToCompletion(reason);
-        _counts.Completions++;
-        if (reason == FinishReason.Length) _counts.TruncatedCompletions++;
-        if (completion.KeptTokenIds is null && sample.Group.Request.Sampling.Truncates) _counts.CompletionsWithoutKeptIds++;
+        Counts.Completions++;
+        if (reason == FinishReason.Length) Counts.TruncatedCompletions++;
+        if (completion.KeptTokenIds is null && sample.Group.Request.Sampling.Truncates) Counts.CompletionsWithoutKeptIds++;
         _watch.Add(completion);
         _idle.Push(lane.Remove(row));
         if (sample.Group.Finish(completion)) _finished.Add(sample.Group);
@@ -310,7 +286,7 @@ internal sealed class ContinuousBatch : IDisposable
             if (_active[row] is not { } sample) continue;
             var fed = sample.FedTokens();
             for (var at = 0; at < fed.Length; at += _settings.PrefillChunk)
-                Prefill(row, fed.AsSpan(at, Math.Min(_settings.PrefillChunk, fed.Length - at)), at);
+                _runs.Prefill(_active.Session, row, fed.AsSpan(at, Math.Min(_settings.PrefillChunk, fed.Length - at)), at);
         }
     }
 }

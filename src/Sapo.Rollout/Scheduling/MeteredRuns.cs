@@ -1,0 +1,41 @@
+using Sapo.Rollout.Decoding;
+
+namespace Sapo.Rollout.Scheduling;
+
+/// <summary>Everything a session is asked to do, counted and timed.</summary>
+internal sealed class MeteredRuns(TimeProvider time)
+{
+    private SchedulerCounts _counts;
+
+    /// <summary>The counts so far.</summary>
+    public ref SchedulerCounts Counts => ref _counts;
+
+    /// <summary>See <see cref="IDecodeSession.Prefill"/>.</summary>
+    public void Prefill(IDecodeSession session, int row, ReadOnlySpan<int> tokens, int position)
+    {
+        var (start, before) = (time.GetTimestamp(), session.PrefilledTokens);
+        session.Prefill(row, tokens, position);
+        _counts.PrefillSeconds += time.GetElapsedTime(start).TotalSeconds;
+        _counts.PromptTokensComputed += session.PrefilledTokens - before;
+    }
+
+    /// <summary>See <see cref="IDecodeSession.CopyRow"/>.</summary>
+    public void Copy(IDecodeSession session, int from, int to, int length)
+    {
+        var start = time.GetTimestamp();
+        session.CopyRow(from, to, length);
+        _counts.CopySeconds += time.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>One decode step of a lane, with its idle row where the session wants company for a lone one.</summary>
+    public void Decode(Lane lane, bool truncate)
+    {
+        var (start, before) = (time.GetTimestamp(), lane.Session.PrefilledTokens);
+        if (lane.Extent >= lane.Session.MinimumRows) lane.Session.Decode(lane.FirstRow, lane.Extent, truncate);
+        else lane.Session.Decode(Math.Min(lane.FirstRow, lane.IdleRow), lane.Extent + 1, truncate);
+        _counts.DecodeSeconds += time.GetElapsedTime(start).TotalSeconds;
+        _counts.PromptTokensComputed += lane.Session.PrefilledTokens - before;
+        _counts.DecodeSteps++;
+        _counts.GeneratedTokens += lane.Running;
+    }
+}
