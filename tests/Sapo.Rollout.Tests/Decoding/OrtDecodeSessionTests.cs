@@ -14,10 +14,15 @@ public sealed class OrtDecodeSessionTests(TinyModel model) : DecodeSessionContra
     {
         using var rows = new RowBuffers(4, VocabSize);
         using var session = Create(rows, positions: 16);
-        for (var i = 0; i < 10; i++) session.Decode(0, 4, truncate: false);
+        // The runtime may allocate once while it recompiles a hot method; steps that allocate would do so in every round.
+        Assert.Equal(0, Enumerable.Range(0, 5).Min(_ => AllocatedBySteps(session, 100)));
+    }
+
+    private static long AllocatedBySteps(IDecodeSession session, int steps)
+    {
         var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 100; i++) session.Decode(0, 4, truncate: false);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        for (var i = 0; i < steps; i++) session.Decode(0, 4, truncate: false);
+        return GC.GetAllocatedBytesForCurrentThread() - before;
     }
 }
 
