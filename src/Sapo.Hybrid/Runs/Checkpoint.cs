@@ -1,5 +1,5 @@
-// checkpoints/step-000012/ holds the learner's state and state.json. The folder is written under another name and renamed
-// when it is whole, so a folder with that name is always complete.
+// checkpoints/step-000012/ holds the learner's state and state.json. The folder is written under another name, flushed
+// and renamed when it is whole, so a folder with that name is always complete.
 using System.Text.Json;
 using Sapo.Core;
 
@@ -39,7 +39,7 @@ public sealed class Checkpoints
     {
         (_folder, _keep) = (folder, keep);
         Directory.CreateDirectory(folder);
-        foreach (var unfinished in Directory.EnumerateDirectories(folder, "*.partial")) Directory.Delete(unfinished, recursive: true);
+        foreach (var unfinished in Directory.EnumerateDirectories(folder, "*" + AtomicFolder.PartialSuffix)) Directory.Delete(unfinished, recursive: true);
     }
 
     /// <summary>The newest checkpoint: its folder and state; null if there is none.</summary>
@@ -55,16 +55,14 @@ public sealed class Checkpoints
     public void Save(CheckpointState state, Action<string> saveLearner)
     {
         var folder = Path.Combine(_folder, "step-" + state.Step.ToString("D6"));
-        var partial = folder + ".partial";
-        if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
+        var partial = folder + AtomicFolder.PartialSuffix;
         try
         {
-            Directory.CreateDirectory(partial);
+            AtomicFolder.Begin(folder);
             saveLearner(partial);
             AtomicFile.WriteAllBytes(
                 Path.Combine(partial, StateFile), JsonSerializer.SerializeToUtf8Bytes(state, RunJson.Default.CheckpointState));
-            if (Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
-            Directory.Move(partial, folder);
+            AtomicFolder.Finish(folder);
         }
         catch
         {
@@ -76,12 +74,12 @@ public sealed class Checkpoints
 
     private List<string> All() =>
         [.. Directory.EnumerateDirectories(_folder, "step-*")
-            .Where(folder => !folder.EndsWith(".partial", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+            .Where(folder => !folder.EndsWith(AtomicFolder.PartialSuffix, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
 
     private static void Remove(string folder)
     {
-        Directory.Move(folder, folder + ".partial"); // from here on it is no checkpoint, whatever stops the removal
-        Directory.Delete(folder + ".partial", recursive: true);
+        Directory.Move(folder, folder + AtomicFolder.PartialSuffix); // from here on it is no checkpoint, whatever stops the removal
+        Directory.Delete(folder + AtomicFolder.PartialSuffix, recursive: true);
     }
 
     private static CheckpointState Read(string folder)

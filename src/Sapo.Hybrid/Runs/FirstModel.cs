@@ -18,12 +18,11 @@ internal static class FirstModel
                 $"model.create.vocabSize is {create.VocabSize}",
                 $"at least {AdditionTokens.Count}, the number of tokens of the addition task", "Correct the run file");
         if (Directory.Exists(folder.Model)) return folder.Model;
-        var partial = folder.Model + ".partial";
-        if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
+        var partial = AtomicFolder.Begin(folder.Model);
         HuggingFaceFolder.Create(
             partial, create.ToConfig(AdditionTokens.Begin, AdditionTokens.End, AdditionTokens.Pad), options.Seed, create.InitStd);
         CharacterTokenizerFile.Write(partial, AdditionTokens.Characters, create.MaxPositions);
-        Directory.Move(partial, folder.Model);
+        AtomicFolder.Finish(folder.Model);
         return folder.Model;
     }
 }

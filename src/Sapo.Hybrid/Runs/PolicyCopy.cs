@@ -8,12 +8,9 @@ internal static class PolicyCopy
     /// <summary>Copies every file, the manifest last: an unfinished copy is not a published policy. An earlier copy is replaced.</summary>
     public static void Write(PublishedPolicy policy, string folder)
     {
-        var partial = folder + ".partial";
-        if (Directory.Exists(partial)) Directory.Delete(partial, recursive: true);
-        Directory.CreateDirectory(partial);
+        var partial = AtomicFolder.Begin(folder);
         foreach (var file in policy.Manifest.Files.Select(file => file.Name).Append(PolicyManifest.FileName))
             File.Copy(Path.Combine(policy.Folder, file), Path.Combine(partial, file));
-        if (Directory.Exists(folder)) Directory.Delete(folder, recursive: true);
-        Directory.Move(partial, folder);
+        AtomicFolder.Finish(folder);
     }
 }
