@@ -30,8 +30,10 @@ internal sealed class TrainLoop(RunParts run, RolloutPump pump, StepJournal jour
             // prompt -> group -> reward: the only stage that an interruption cuts short
             IReadOnlyList<ScoredGroup> groups = await run.Stages.RunAsync(
                 "rollout", stop => pump.TakeStepAsync(run.Learner.Version, stop), cancel, Progress).ConfigureAwait(false);
+            journal.Examine(groups); // garbage ends the run before it is trained on ...
             // -> advantage -> batch -> objective -> optimizer, one or more mini-batches
             StepReport report = await Stage("learn", _ => run.Device.RunAsync(() => Learn(groups)));
+            journal.Examine(report); // ... or before it is published
             // -> one published folder, with the log-probs that an engine must reproduce
             PublishedPolicy policy = await Stage("publish", run.PublishAsync);
             // -> probed, then served: the next tokens come from the new version

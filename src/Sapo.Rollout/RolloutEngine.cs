@@ -37,9 +37,6 @@ public sealed class RolloutEngine : IAsyncDisposable
     /// <summary>The last version switch, or null; a build behind it and the first token fill in their times when they are there.</summary>
     public SwapReport? LastSwap => _slot.LastSwap;
 
-    /// <summary>The newest version's first completions beside those of the version before it: a tripwire for broken weights. Null before there are enough of both.</summary>
-    public VersionComparison? LastComparison => _scheduler.Comparison;
-
     /// <summary>Loads a policy, reserves the slots and starts the engine's thread.</summary>
     /// <param name="policy">A published or imported folder.</param>
     /// <param name="options">Slots, lengths, swapping.</param>

@@ -7,6 +7,7 @@ using Sapo.Cli.Commands;
 using Sapo.Core;
 using Sapo.Core.Options;
 using Sapo.Hybrid;
+using Sapo.Hybrid.Runs;
 using Sapo.Learner.Optimization;
 using Sapo.Rollout;
 
@@ -49,7 +50,8 @@ catch (OperationCanceledException) when (interrupt.IsCancellationRequested)
     return 130;
 }
 catch (Exception failure) when (
-    failure is StalledException or SwapFailedException or RolloutException or TrainingDivergedException or TimeoutException)
+    failure is StalledException or SwapFailedException or RolloutException or TrainingDivergedException or PolicyBrokenException
+        or TimeoutException)
 {
     return Fail(1, failure.Message);
 }

@@ -53,6 +53,9 @@ public sealed record RunOptions
     /// <summary>A stage without progress for so long fails the run with its name. Default 600.</summary>
     public double StallTimeoutSeconds { get; init; } = 600;
 
+    /// <summary>When the run stops because its policy looks broken.</summary>
+    public TripwireOptions Tripwire { get; init; } = new();
+
     /// <summary>Held-out problems, asked before and after training.</summary>
     public EvaluationOptions Evaluation { get; init; } = new();
 
@@ -81,6 +84,7 @@ public sealed record RunOptions
         Rollout.Validate();
         Engine.Validated();
         Learner.Validated();
+        Tripwire.Validate();
         Evaluation.Validated();
         Checkpoint.Validate();
         Log.Validate();

@@ -22,6 +22,9 @@ public sealed record CheckpointState
 
     /// <summary>Run time so far, interruptions left out.</summary>
     public required double ElapsedSeconds { get; init; }
+
+    /// <summary>What the versions sampled so far; null before the first step.</summary>
+    public TripwireState? Tripwire { get; init; }
 }
 
 /// <summary>The checkpoints of a run.</summary>

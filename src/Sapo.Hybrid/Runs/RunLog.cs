@@ -36,6 +36,9 @@ public sealed class RunLog : IDisposable
         _tensorBoard?.Write(record.Step, Scalars(JsonSerializer.SerializeToElement(record, RunJson.Default.StepRecord), ""));
     }
 
+    /// <summary>Writes the rollouts of a step that was refused, whatever the options say: they show what is wrong.</summary>
+    public void WriteRefused(IReadOnlyList<ScoredGroup> groups, RewardJudge judge) => RolloutLines.Write(_folder.RolloutFile("refused"), groups, judge);
+
     /// <summary>Appends one line, complete or not at all as far as readers can tell.</summary>
     public static void AppendLine(string path, string line)
     {

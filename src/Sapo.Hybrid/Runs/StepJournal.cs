@@ -11,9 +11,30 @@ namespace Sapo.Hybrid.Runs;
 internal sealed class StepJournal(
     RunParts run, RunLog log, Checkpoints checkpoints, IRunObserver observer, RunClock clock, CheckpointState start)
 {
+    private readonly PolicyTripwire _tripwire = new(run.Options.Tripwire, start.Tripwire);
     private EngineCounters _counters = run.Engine.Counters;
+    private VersionComparison? _comparison;
     private CheckpointState _saved = start;
     private CheckpointState _reached = start;
+
+    /// <summary>Looks at what is about to be trained on; what is refused is written to the rollouts folder.</summary>
+    /// <exception cref="PolicyBrokenException">The policy looks broken.</exception>
+    public void Examine(IReadOnlyList<ScoredGroup> groups)
+    {
+        try
+        {
+            _comparison = _tripwire.Examine(groups);
+        }
+        catch (PolicyBrokenException)
+        {
+            log.WriteRefused(groups, run.Judge);
+            throw;
+        }
+    }
+
+    /// <summary>Looks at what was learned, before it is published.</summary>
+    /// <exception cref="PolicyBrokenException">Engine and learner do not compute the same policy.</exception>
+    public void Examine(StepReport report) => _tripwire.Examine(report.Mismatch);
 
     /// <summary>Records a finished step.</summary>
     /// <param name="step">Counted from 1.</param>
@@ -31,6 +52,7 @@ internal sealed class StepJournal(
             Version = run.Learner.Version.Value,
             NextPrompt = groups[^1].Group.Prompt.Id + 1,
             ElapsedSeconds = clock.ElapsedSeconds,
+            Tripwire = _tripwire.State,
         };
         if (step % run.Options.Checkpoint.EverySteps == 0 || step == run.Options.Steps) Save();
         return record;
@@ -62,6 +84,7 @@ internal sealed class StepJournal(
             Version = run.Learner.Version.Value,
             Reward = Summaries.Rewards(groups, run.Task, run.Judge.TextOf),
             Completions = Summaries.Completions(groups, new PolicyVersion(run.Learner.Version.Value - 1)),
+            Comparison = _comparison,
             Learner = Summaries.Learner(report),
             Time = new StepTime
             {

@@ -20,6 +20,9 @@ public sealed record StepRecord
     /// <summary>What was sampled.</summary>
     public required CompletionSummary Completions { get; init; }
 
+    /// <summary>The newest version that sampled beside the one before it; null while there is one version only.</summary>
+    public required VersionComparison? Comparison { get; init; }
+
     /// <summary>What the learner did.</summary>
     public required LearnerSummary Learner { get; init; }
 

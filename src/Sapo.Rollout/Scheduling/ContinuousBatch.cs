@@ -18,7 +18,6 @@ internal sealed class ContinuousBatch : IDisposable
     private readonly Stack<RunningSample> _idle = new();
     private readonly List<GroupTask> _finished = [];
     private readonly List<IDecodeSession> _retired = [];
-    private readonly VersionWatch _watch = new();
     private readonly Action<int, int, int> _moveActive, _moveDraining;
     private Lane _active;
     private Lane? _draining;
@@ -34,9 +33,6 @@ internal sealed class ContinuousBatch : IDisposable
         _moveActive = (from, to, length) => Move(_active, from, to, length);
         _moveDraining = (from, to, length) => Move(_draining!, from, to, length);
     }
-
-    /// <summary>The newest version's first completions beside those before it, or null before there are enough.</summary>
-    public VersionComparison? Comparison => _watch.Comparison;
 
     /// <summary>The counts so far.</summary>
     public ref SchedulerCounts Counts => ref _runs.Counts;
@@ -274,7 +270,6 @@ internal sealed class ContinuousBatch : IDisposable
         Counts.Completions++;
         if (reason == FinishReason.Length) Counts.TruncatedCompletions++;
         if (completion.KeptTokenIds is null && sample.Group.Request.Sampling.Truncates) Counts.CompletionsWithoutKeptIds++;
-        _watch.Add(completion);
         _idle.Push(lane.Remove(row));
         if (sample.Group.Finish(completion)) _finished.Add(sample.Group);
     }

@@ -34,7 +34,6 @@ internal sealed class SlotScheduler : IAsyncDisposable
     private readonly Func<GroupTask?> _next;
     private readonly Lock _countsGate = new();
     private SchedulerCounts _published;
-    private VersionComparison? _comparison;
     private Exception? _failure;
     private volatile bool _stopping;
 
@@ -89,15 +88,6 @@ internal sealed class SlotScheduler : IAsyncDisposable
         get
         {
             lock (_countsGate) return _published;
-        }
-    }
-
-    /// <summary>See <see cref="ContinuousBatch.Comparison"/>.</summary>
-    public VersionComparison? Comparison
-    {
-        get
-        {
-            lock (_countsGate) return _comparison;
         }
     }
 
@@ -188,7 +178,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
 
     private void Publish()
     {
-        lock (_countsGate) (_published, _comparison) = (_batch.Counts, _batch.Comparison);
+        lock (_countsGate) _published = _batch.Counts;
     }
 
     private GroupTask? NextInLine() => _requests.Reader.TryRead(out var next) ? next : null;

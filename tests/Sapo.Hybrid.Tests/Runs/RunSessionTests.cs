@@ -1,9 +1,11 @@
 // The whole stack on a tiny model: ONNX Runtime samples, TorchSharp learns, every version is published and swapped in.
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Sapo.Core;
 using Sapo.Core.Options;
+using Sapo.Core.Safetensors;
 using Sapo.Hybrid.Runs;
 
 namespace Sapo.Hybrid.Tests.Runs;
@@ -59,6 +61,25 @@ public sealed class RunSessionTests
         Assert.Equal(WithoutTimes(straight), WithoutTimes(interrupted));
         Assert.Equal(await File.ReadAllBytesAsync(straight.At("final", "model.safetensors")), await File.ReadAllBytesAsync(interrupted.At("final", "model.safetensors")));
         Assert.Equal(await File.ReadAllTextAsync(straight.At("rollouts", "after.jsonl")), await File.ReadAllTextAsync(interrupted.At("rollouts", "after.jsonl")), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public async Task RunAsync_WeightsTurnToNoise_StopsBeforeTrainingOnThem()
+    {
+        using var folder = new TemporaryFolder();
+        using var stop = new CancellationTokenSource();
+        var first = new Recorder { OnStep = record => { if (record.Step == 3) stop.Cancel(); } };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunSession.RunAsync(Options(Steps), folder.Path, fresh: false, first, TimeProvider.System, stop.Token));
+        Assert.Equal((2, 1, 8), (first.Records[2].Comparison!.Version, first.Records[2].Comparison!.Previous, first.Records[2].Comparison!.Completions));
+        FillWithNoise(folder.At("checkpoints", "step-000003"));
+
+        var second = new Recorder();
+        var error = await Assert.ThrowsAsync<PolicyBrokenException>(() => RunSession.RunAsync(Options(Steps), folder.Path, fresh: false, second, TimeProvider.System, default));
+        Assert.StartsWith("Policy v000003 looks broken: over 8 completions its mean log-prob per token is", error.Message, StringComparison.Ordinal);
+        Assert.Empty(second.Records);
+        Assert.Equal(3, File.ReadAllLines(folder.At("metrics.jsonl")).Length);
+        Assert.Equal(8, File.ReadAllLines(folder.At("rollouts", "refused.jsonl")).Length);
+        Assert.False(Directory.Exists(folder.At("checkpoints", "step-000004")));
     }
 
     [Fact]
@@ -120,6 +141,23 @@ public sealed class RunSessionTests
           "evaluation": { "problems": 16 },
         }
         """), "tiny.json");
+
+    /// <summary>Overwrites every tensor of a checkpoint with numbers that make sharp, senseless distributions.</summary>
+    private static void FillWithNoise(string checkpoint)
+    {
+        foreach (var path in Directory.GetFiles(checkpoint, "*.safetensors"))
+        {
+            SafetensorsEntry[] entries;
+            using (var file = SafetensorsFile.Open(path)) entries = [.. file.Entries.Where(entry => entry.Name.StartsWith("model.", StringComparison.Ordinal))];
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Write);
+            foreach (var entry in entries)
+            {
+                var noise = Enumerable.Range(0, (int)(entry.Bytes / sizeof(float))).Select(i => 8 * CounterRandom.Uniform(1, entry.FileOffset, 0, i) - 4).ToArray();
+                stream.Position = entry.FileOffset;
+                stream.Write(MemoryMarshal.AsBytes<float>(noise));
+            }
+        }
+    }
 
     /// <summary>The metrics of a run, the times left out.</summary>
     private static string WithoutTimes(TemporaryFolder folder) => string.Join('\n', File.ReadLines(folder.At("metrics.jsonl")).Select(line =>

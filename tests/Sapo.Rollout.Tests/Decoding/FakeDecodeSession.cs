@@ -22,9 +22,6 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
 
     public long PrefilledTokens { get; private set; }
 
-    /// <summary>How far the logits spread: 0 is noise.</summary>
-    public double Spread { get; init; } = 4;
-
     public bool IsDisposed { get; private set; }
 
     public bool ReadAnotherVersion { get; private set; }
@@ -111,7 +108,7 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
     {
         var hash = version.Value;
         foreach (var (token, by) in cache.Rows[row]) hash = CounterRandom.Word(hash, token, 0, (int)by.Value);
-        return [.. Enumerable.Range(0, vocabSize).Select(id => Spread * CounterRandom.Uniform(hash, id, 1, 0))];
+        return [.. Enumerable.Range(0, vocabSize).Select(id => 4 * CounterRandom.Uniform(hash, id, 1, 0))];
     }
 
     private static int Draw(double[] logProbs, float uniform)

@@ -25,7 +25,7 @@ internal sealed class SchedulerHarness : IAsyncDisposable
 
     public SlotScheduler Scheduler { get; }
 
-    public FakeDecodeSession NewSession(long version, int minimumRows = 1, bool together = false, double spread = 4) => new(new PolicyVersion(version), _cache, _rows, VocabSize) { MinimumRows = minimumRows, StartsRowsTogether = together, Spread = spread };
+    public FakeDecodeSession NewSession(long version, int minimumRows = 1, bool together = false) => new(new PolicyVersion(version), _cache, _rows, VocabSize) { MinimumRows = minimumRows, StartsRowsTogether = together };
 
     public static Prompt Prompt(long id, params int[] tokens) => new() { Id = id, TokenIds = tokens };
 

@@ -144,27 +144,6 @@ public sealed class VersionSwitchTests
         Assert.Equal(1, reports);
     }
 
-    [Theory]
-    [InlineData(12.0, 0, false)] // as sharp as before
-    [InlineData(0.0, 0, true)] // noise
-    [InlineData(12.0, 22, true)] // as sharp, but never ends
-    public async Task Comparison_FirstCompletionsOfAVersion_TellsBrokenFromSound(double spread, int forgottenStop, bool suspicious)
-    {
-        await using var harness = new SchedulerHarness(slots: 6);
-        await harness.Scheduler.SwitchAsync(harness.NewSession(1, spread: 12), firstStep: null, default);
-        await Run(stop: null);
-        Assert.Null(harness.Scheduler.Comparison);
-        await harness.Scheduler.SwitchAsync(harness.NewSession(2, spread: spread), firstStep: null, default);
-        await Run(stop: forgottenStop == 0 ? null : []);
-        var comparison = harness.Scheduler.Comparison!;
-        Assert.Equal((new PolicyVersion(2), new PolicyVersion(1), VersionWatch.Window), (comparison.Version, comparison.Previous, comparison.Completions));
-        Assert.Equal(suspicious, comparison.Suspicion is not null);
-
-        // Every id below 12 ends a completion, so that nearly all end by themselves.
-        Task<RolloutGroup[]> Run(int[]? stop) => Task.WhenAll(Enumerable.Range(0, 10).Select(id => harness.Generate(
-            new GenerationRequest(Prompt(id, 3), 8, new SamplingOptions { StopTokenIds = stop ?? [.. Enumerable.Range(0, 12)] }), maxNewTokens: 12)));
-    }
-
     /// <summary>Six slots with one group under way, whose decode steps wait until the test lets them go.</summary>
     private sealed class GatedRun : IAsyncDisposable
     {

@@ -36,11 +36,15 @@ internal abstract class RunDisplay : IRunObserver, IDisposable
         ("pass@1", record.Reward.PassRate.ToString("0.000")),
         ("mismatch", record.Learner.Mismatch?.MaxNats.ToString("0.0e0") ?? "none"),
         ("entropy", record.Learner.EntropyNats?.ToString("0.000") ?? "none"),
+        ("log-prob", LogProb(record.Comparison)),
         ("length", record.Completions.MeanTokens.ToString("0.0")),
         ("engine tok/s", record.Time.EngineTokensPerSecond.ToString("N0")),
         ("learner tok/s", record.Time.LearnerTokensPerSecond.ToString("N0")),
         ("seconds: rollout learn publish swap", string.Join(' ', Phases.Select(phase => Seconds(record, phase)))),
     ];
+
+    private static string LogProb(VersionComparison? comparison) =>
+        comparison is null ? "none" : $"{comparison.LogProbNats:0.000} ({comparison.LogProbNats - comparison.PreviousLogProbNats:+0.000;-0.000})";
 
     private static string Seconds(StepRecord record, string phase) => record.Time.PhaseSeconds.GetValueOrDefault(phase).ToString("0.00");
 }
