@@ -20,19 +20,16 @@ internal sealed class Attention
     private readonly int _turnedHeads;
 
     /// <summary>Binds the parameters of one layer.</summary>
-    public Attention(ModelConfig config, FlatParameters parameters, int layer)
+    public Attention(ModelConfig config, PolicyWeights weights, int layer)
     {
         var prefix = $"model.layers.{layer}.";
         var attention = prefix + "self_attn.";
-        string[] packed = [attention + "q_proj", attention + "k_proj", attention + "v_proj"];
         _config = config;
-        _norm = parameters[prefix + "input_layernorm.weight"];
-        _input = new Linear(
-            parameters.Packed(Array.ConvertAll(packed, name => name + ".weight")),
-            config.QueryKeyValueBias ? parameters.Packed(Array.ConvertAll(packed, name => name + ".bias")) : null);
-        _output = new Linear(parameters[attention + "o_proj.weight"], parameters.Find(attention + "o_proj.bias"));
-        _queryNorm = parameters.Find(attention + "q_norm.weight");
-        _keyNorm = parameters.Find(attention + "k_norm.weight");
+        _norm = weights[prefix + "input_layernorm.weight"];
+        _input = weights.Linear(attention + "q_proj", attention + "k_proj", attention + "v_proj");
+        _output = weights.Linear(attention + "o_proj");
+        _queryNorm = weights.Find(attention + "q_norm.weight");
+        _keyNorm = weights.Find(attention + "k_norm.weight");
         _attend = new BlockAttention(config, config.SlidingWindows[layer]);
         _turnedHeads = config.HeadCount + config.KeyValueHeadCount;
     }
@@ -73,13 +70,13 @@ internal sealed class Attention
         if (state.HeadNorm is { } headNorm)
         {
             (turnedBack, var perToken) = RmsNorm.Backward(headNorm, HeadNormWeights(), turnedBack);
-            _queryNorm!.Gradient.add_(perToken.narrow(1, 0, _config.HeadCount).sum(0, 1));
-            _keyNorm!.Gradient.add_(perToken.narrow(1, _config.HeadCount, _config.KeyValueHeadCount).sum(0, 1));
+            _queryNorm!.Gradient?.add_(perToken.narrow(1, 0, _config.HeadCount).sum(0, 1));
+            _keyNorm!.Gradient?.add_(perToken.narrow(1, _config.HeadCount, _config.KeyValueHeadCount).sum(0, 1));
         }
         heads.copy_(turnedBack);
         var normed = _input.Backward(RmsNorm.Scale(state.Norm, _norm.Value), gradient.view(residual.shape[0], -1));
         var (input, weightPerToken) = RmsNorm.Backward(state.Norm, _norm.Value, normed);
-        _norm.Gradient.add_(weightPerToken.sum(dim: 0));
+        _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
         residual.add_(input);
     }
 

@@ -11,27 +11,33 @@ using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
 
-/// <summary>A causal language model bound to flat parameters, which it does not own.</summary>
+/// <summary>A causal language model bound to a policy's weights, which it does not own.</summary>
 internal sealed class DecoderModel
 {
     /// <summary>Attention probabilities of all layers together are kept for the backward pass up to this size, else computed again.</summary>
     private const long MaxKeptProbabilityBytes = 512L << 20;
 
-    private readonly FlatParameters _parameters;
+    private readonly ScalarType _precision;
     private readonly Parameter _embedding, _norm;
     private readonly Attention[] _attention;
     private readonly FeedForward[] _feedForward;
     private readonly LanguageHead _head;
 
-    /// <summary>Binds the parameters.</summary>
+    /// <summary>Binds the parameters of a policy without an adapter.</summary>
     public DecoderModel(ModelConfig config, FlatParameters parameters, long headChunkBytes = LanguageHead.DefaultChunkBytes)
+        : this(config, new PolicyWeights(parameters), headChunkBytes)
     {
-        (Config, _parameters) = (config, parameters);
-        _embedding = parameters["model.embed_tokens.weight"];
-        _norm = parameters["model.norm.weight"];
-        _attention = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new Attention(config, parameters, layer))];
-        _feedForward = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new FeedForward(config, parameters, layer))];
-        _head = new LanguageHead(config.TieWordEmbeddings ? _embedding : parameters["lm_head.weight"], headChunkBytes);
+    }
+
+    /// <summary>Binds the weights.</summary>
+    public DecoderModel(ModelConfig config, PolicyWeights weights, long headChunkBytes = LanguageHead.DefaultChunkBytes)
+    {
+        (Config, _precision) = (config, weights.Checkpoint.Values.dtype);
+        _embedding = weights["model.embed_tokens.weight"];
+        _norm = weights["model.norm.weight"];
+        _attention = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new Attention(config, weights, layer))];
+        _feedForward = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new FeedForward(config, weights, layer))];
+        _head = new LanguageHead(config.TieWordEmbeddings ? _embedding : weights["lm_head.weight"], headChunkBytes);
     }
 
     /// <summary>The architecture.</summary>
@@ -67,7 +73,7 @@ internal sealed class DecoderModel
         return _head.AllLogits(pass.HeadInput).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Adds dL/dparameter of every parameter to the flat gradient buffer.</summary>
+    /// <summary>Adds dL/dparameter of every trained parameter to its flat gradient buffer.</summary>
     /// <param name="pass">A forward pass with the present weights.</param>
     /// <param name="logProbGradient">[M] dL/dlog-prob.</param>
     /// <param name="entropyGradient">[M] dL/dentropy, or null for zeros.</param>
@@ -92,7 +98,7 @@ internal sealed class DecoderModel
         using var scope = NewDisposeScope();
         var batch = pass.Batch;
         var (hidden, weightPerToken) = RmsNorm.Backward(pass.FinalNorm, _norm.Value, headInput.mul_(pass.InverseTemperatures));
-        _norm.Gradient.add_(weightPerToken.sum(dim: 0));
+        _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
         var residual = hidden.new_zeros([batch.TokenCount, Config.HiddenSize]);
         residual.index_add_(0, batch.Predictors, hidden, 1);
         var balance = routerBalance == 0 ? null : pass.Balance(Config.Mixture!).Gradient.mul_(routerBalance);
@@ -102,20 +108,19 @@ internal sealed class DecoderModel
             _attention[layer].Backward(pass.Layers[layer].Attention, pass.Rotary, residual);
             pass.Release(layer);
         }
-        _embedding.Gradient.index_add_(0, batch.TokenIds, residual, 1);
+        _embedding.Gradient?.index_add_(0, batch.TokenIds, residual, 1);
     }
 
     private ForwardPass RunLayers(PackedTokens batch, bool keep)
     {
         using var scope = NewDisposeScope();
-        var precision = _parameters.Values.dtype;
-        var pass = new ForwardPass(batch, new RotaryEmbedding(Config, batch.Positions, precision));
+        var pass = new ForwardPass(batch, new RotaryEmbedding(Config, batch.Positions, _precision));
         try
         {
-            var bytes = batch.ScoreElements * Config.HeadCount * Config.LayerCount * _parameters.Values.ElementSize;
+            var bytes = batch.ScoreElements * Config.HeadCount * Config.LayerCount * _embedding.Value.ElementSize;
             var x = _embedding.Value.index_select(0, batch.TokenIds);
             for (var layer = 0; layer < Config.LayerCount; layer++) x = RunLayer(layer, x, pass, keep, keep && bytes <= MaxKeptProbabilityBytes);
-            pass.SetHead(RmsNorm.Normalize(x.index_select(0, batch.Predictors), Config.RmsNormEpsilon), _norm.Value, batch.InverseTemperatures.to_type(precision).unsqueeze(1));
+            pass.SetHead(RmsNorm.Normalize(x.index_select(0, batch.Predictors), Config.RmsNormEpsilon), _norm.Value, batch.InverseTemperatures.to_type(_precision).unsqueeze(1));
             return pass;
         }
         catch

@@ -19,13 +19,13 @@ internal sealed class FeedForward
     private readonly MixtureOfExperts? _mixture;
 
     /// <summary>Binds the parameters of one layer.</summary>
-    public FeedForward(ModelConfig config, FlatParameters parameters, int layer)
+    public FeedForward(ModelConfig config, PolicyWeights weights, int layer)
     {
         var prefix = $"model.layers.{layer}.";
         _epsilon = config.RmsNormEpsilon;
-        _norm = parameters[prefix + "post_attention_layernorm.weight"];
-        if (config.Mixture is { } mixture && mixture.SparseLayers[layer]) _mixture = new MixtureOfExperts(mixture, parameters, prefix + "mlp.");
-        else _dense = new GatedMlp(parameters, prefix + "mlp.");
+        _norm = weights[prefix + "post_attention_layernorm.weight"];
+        if (config.Mixture is { } mixture && mixture.SparseLayers[layer]) _mixture = new MixtureOfExperts(mixture, weights, prefix + "mlp.");
+        else _dense = new GatedMlp(weights, prefix + "mlp.");
     }
 
     /// <summary>x + mlp(norm(x)), x [N, hidden].</summary>
@@ -62,7 +62,7 @@ internal sealed class FeedForward
             ? _mixture!.Backward(mixture, normed, residual, balanceGradient)
             : _dense!.Backward(normed, state.GateUp!, residual);
         var (input, weightPerToken) = RmsNorm.Backward(state.Norm, _norm.Value, normedGradient);
-        _norm.Gradient.add_(weightPerToken.sum(dim: 0));
+        _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
         residual.add_(input);
     }
 }

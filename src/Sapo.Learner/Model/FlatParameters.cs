@@ -1,4 +1,4 @@
-// All parameters of a model in one flat buffer, all gradients in another of the same layout: clipping, the optimizer
+// All parameters of a model, or of an adapter, in one flat buffer, all gradients in another of the same layout: clipping, the optimizer
 // and a snapshot are a few large operations, whatever the number of layers.
 //
 //   [ matrices, in checkpoint order                     | norms and biases, in checkpoint order ]
@@ -13,8 +13,8 @@ namespace Sapo.Learner.Model;
 
 /// <summary>A parameter, or several that follow each other stacked by rows: views of the flat buffers, owned by them.</summary>
 /// <param name="Value">The weights.</param>
-/// <param name="Gradient">Where the backward pass adds the gradient.</param>
-internal sealed record Parameter(Tensor Value, Tensor Gradient);
+/// <param name="Gradient">Where the backward pass adds the gradient; null where the weights are frozen.</param>
+internal sealed record Parameter(Tensor Value, Tensor? Gradient);
 
 /// <summary>Where a checkpoint tensor lies in the flat buffers.</summary>
 /// <param name="Name">Its Hugging Face name.</param>
@@ -31,14 +31,25 @@ internal sealed class FlatParameters : IDisposable
 {
     private readonly Dictionary<string, ParameterSlot> _slots = new(StringComparer.Ordinal);
     private readonly List<Tensor> _views = [];
+    private readonly Tensor? _gradients;
 
-    /// <summary>Allocates both buffers, zero everywhere.</summary>
+    /// <summary>The buffers of a model.</summary>
     /// <param name="config">Decides names, shapes and order.</param>
     /// <param name="precision">Float32, or Float64 where a test wants more digits than training needs.</param>
     /// <param name="device">Where the buffers live.</param>
-    public FlatParameters(ModelConfig config, ScalarType precision, Device device)
+    /// <param name="frozen">True for weights that are never trained: there are no gradients.</param>
+    public FlatParameters(ModelConfig config, ScalarType precision, Device device, bool frozen = false)
+        : this([.. config.Parameters()], precision, device, frozen)
     {
-        var all = config.Parameters().ToArray();
+    }
+
+    /// <summary>Allocates the buffers, zero everywhere.</summary>
+    /// <param name="all">Names and shapes, in checkpoint order.</param>
+    /// <param name="precision">Of every element.</param>
+    /// <param name="device">Where the buffers live.</param>
+    /// <param name="frozen">True for weights that are never trained: there are no gradients.</param>
+    public FlatParameters((string Name, long[] Shape)[] all, ScalarType precision, Device device, bool frozen = false)
+    {
         long offset = 0;
         foreach (var (name, shape) in all.Where(IsDecayed).Concat(all.Where(parameter => !IsDecayed(parameter))))
         {
@@ -49,14 +60,14 @@ internal sealed class FlatParameters : IDisposable
         }
         InCheckpointOrder = [.. all.Select(parameter => _slots[parameter.Name])];
         Values = zeros([offset], precision, device).DetachFromDisposeScope();
-        Gradients = zeros([offset], precision, device).DetachFromDisposeScope();
+        if (!frozen) _gradients = zeros([offset], precision, device).DetachFromDisposeScope();
     }
 
     /// <summary>[n] all weights.</summary>
     public Tensor Values { get; }
 
     /// <summary>[n] all gradients.</summary>
-    public Tensor Gradients { get; }
+    public Tensor Gradients => _gradients ?? throw new InvalidOperationException("Frozen weights have no gradients.");
 
     /// <summary>The first elements, up to this many, are matrices; norms and biases, which are not decayed, follow.</summary>
     public long DecayedCount { get; }
@@ -84,6 +95,9 @@ internal sealed class FlatParameters : IDisposable
     /// <summary>The parameter, or null if this model has none of that name.</summary>
     public Parameter? Find(string name) => _slots.ContainsKey(name) ? this[name] : null;
 
+    /// <summary>The dimensions of a checkpoint tensor.</summary>
+    public IReadOnlyList<long> ShapeOf(string name) => _slots[name].Shape;
+
     /// <summary>Copies every tensor of a checkpoint into the flat buffer.</summary>
     public void Load(HuggingFaceCheckpoint checkpoint)
     {
@@ -101,7 +115,7 @@ internal sealed class FlatParameters : IDisposable
     {
         foreach (var view in _views) view.Dispose();
         Values.Dispose();
-        Gradients.Dispose();
+        _gradients?.Dispose();
     }
 
     private Parameter View(long offset, long[] shape)
@@ -109,9 +123,9 @@ internal sealed class FlatParameters : IDisposable
         using var scope = NewDisposeScope();
         var count = shape.Aggregate(1L, (product, size) => product * size);
         var parameter = new Parameter(
-            Values.narrow(0, offset, count).view(shape).DetachFromDisposeScope(), Gradients.narrow(0, offset, count).view(shape).DetachFromDisposeScope());
+            Values.narrow(0, offset, count).view(shape).DetachFromDisposeScope(), _gradients?.narrow(0, offset, count).view(shape).DetachFromDisposeScope());
         _views.Add(parameter.Value);
-        _views.Add(parameter.Gradient);
+        if (parameter.Gradient is not null) _views.Add(parameter.Gradient);
         return parameter;
     }
 

@@ -10,12 +10,10 @@ internal sealed class GatedMlp
     private readonly Linear _gateUp, _down;
 
     /// <summary>Binds the parameters below a prefix such as <c>model.layers.0.mlp.</c>.</summary>
-    public GatedMlp(FlatParameters parameters, string prefix)
+    public GatedMlp(PolicyWeights weights, string prefix)
     {
-        string[] packed = [prefix + "gate_proj", prefix + "up_proj"];
-        var bias = parameters.Find(prefix + "gate_proj.bias") is null ? null : parameters.Packed(Array.ConvertAll(packed, name => name + ".bias"));
-        _gateUp = new Linear(parameters.Packed(Array.ConvertAll(packed, name => name + ".weight")), bias);
-        _down = new Linear(parameters[prefix + "down_proj.weight"], parameters.Find(prefix + "down_proj.bias"));
+        _gateUp = weights.Linear(prefix + "gate_proj", prefix + "up_proj");
+        _down = weights.Linear(prefix + "down_proj");
     }
 
     /// <summary>[n, 2 x width]: gate and up, all that the backward pass needs beside the input.</summary>

@@ -82,7 +82,7 @@ internal sealed class LanguageHead
                 ? probabilities.mul_(-slope)
                 : probabilities.mul_(logits.sub_(logSum).add_(entropy).mul_(toEntropies.narrow(0, first, count)).add_(slope).neg_());
             gradient.scatter_add_(1, targets, slope);
-            _weight.Gradient.addmm_(gradient.t(), chunk);
+            _weight.Gradient?.addmm_(gradient.t(), chunk);
             hiddenGradient.narrow(0, first, count).copy_(gradient.mm(_weight.Value));
         }
         return hiddenGradient.MoveToOuterDisposeScope();

@@ -34,11 +34,11 @@ internal sealed class MixtureOfExperts
     private readonly GatedMlp[] _experts;
 
     /// <summary>Binds the parameters below a prefix such as <c>model.layers.0.mlp.</c>.</summary>
-    public MixtureOfExperts(MixtureConfig config, FlatParameters parameters, string prefix)
+    public MixtureOfExperts(MixtureConfig config, PolicyWeights weights, string prefix)
     {
         _config = config;
-        _router = new Linear(parameters[prefix + "gate.weight"], null);
-        _experts = [.. Enumerable.Range(0, config.Experts).Select(expert => new GatedMlp(parameters, $"{prefix}experts.{expert}."))];
+        _router = weights.Linear(prefix + "gate");
+        _experts = [.. Enumerable.Range(0, config.Experts).Select(expert => new GatedMlp(weights, $"{prefix}experts.{expert}."))];
     }
 
     /// <summary>residual + mixture(x), x [N, hidden].</summary>

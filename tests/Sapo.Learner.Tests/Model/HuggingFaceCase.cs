@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Sapo.Core.Models;
+using Sapo.Learner.Adapters;
 using Sapo.Learner.Batches;
 using Sapo.Learner.Model;
 using Sapo.Learner.Tests.Objectives;
@@ -26,31 +27,40 @@ internal sealed record HuggingFaceCase(string Folder, string GoldenFolder)
     public override string ToString() => Folder;
 }
 
-/// <summary>A checkpoint loaded into a model.</summary>
+/// <summary>A checkpoint loaded into a model; with an adapter it is frozen.</summary>
 internal sealed class LoadedModel : IDisposable
 {
-    public LoadedModel(string folder, ScalarType precision = ScalarType.Float32, long headChunkBytes = LanguageHead.DefaultChunkBytes)
+    public LoadedModel(string folder, ScalarType precision = ScalarType.Float32, long headChunkBytes = LanguageHead.DefaultChunkBytes, Func<ModelConfig, LowRankAdapter>? adapter = null)
     {
         using var checkpoint = HuggingFaceCheckpoint.Open(folder);
-        Parameters = new FlatParameters(checkpoint.Config, precision, CPU);
+        Parameters = new FlatParameters(checkpoint.Config, precision, CPU, frozen: adapter is not null);
         Parameters.Load(checkpoint);
-        Model = new DecoderModel(checkpoint.Config, Parameters, headChunkBytes);
+        Weights = new PolicyWeights(Parameters, adapter?.Invoke(checkpoint.Config));
+        Model = new DecoderModel(checkpoint.Config, Weights, headChunkBytes);
     }
+
+    public PolicyWeights Weights { get; }
+
+    public LowRankAdapter Adapter => Weights.Adapter!;
 
     public FlatParameters Parameters { get; }
 
     public DecoderModel Model { get; }
 
-    /// <summary>The gradient of every checkpoint tensor; afterwards all gradients are zero.</summary>
+    /// <summary>The gradient of every trained tensor; afterwards all gradients are zero.</summary>
     public Dictionary<string, double[]> TakeGradients()
     {
-        var gradients = Parameters.InCheckpointOrder.ToDictionary(
-            slot => slot.Name, slot => HostArrays.Double(Parameters[slot.Name].Gradient), StringComparer.Ordinal);
-        Parameters.Gradients.zero_();
+        var gradients = Weights.Trained.InCheckpointOrder.ToDictionary(
+            slot => slot.Name, slot => HostArrays.Double(Weights.Trained[slot.Name].Gradient!), StringComparer.Ordinal);
+        Weights.Trained.Gradients.zero_();
         return gradients;
     }
 
-    public void Dispose() => Parameters.Dispose();
+    public void Dispose()
+    {
+        Weights.Adapter?.Dispose();
+        Parameters.Dispose();
+    }
 }
 
 /// <summary>The rows of a padded reference batch without their padding.</summary>

@@ -1,4 +1,6 @@
 using Sapo.Core.Models;
+using Sapo.Core.Options;
+using Sapo.Learner.Adapters;
 using Sapo.Learner.Batches;
 using Sapo.Learner.Model;
 using Sapo.Learner.Tests.Training;
@@ -48,16 +50,21 @@ public sealed class PackingTests
     {
         using var folder = new TinyModel(Config(architecture));
         using var loaded = new LoadedModel(folder.Folder, ScalarType.Float64);
-        var groups = Groups(folder.Config);
-        var gradients = Run(loaded, groups, sharePrompts: true).Gradients;
-        var random = new Random(3);
-        foreach (var slot in loaded.Parameters.InCheckpointOrder)
+        HoldToDifferences(architecture, loaded, Groups(folder.Config));
+    }
+
+    [Theory, MemberData(nameof(Architectures))]
+    public void Gradients_OfAdapters_EqualFiniteDifferences(string architecture)
+    {
+        var lora = new LoraOptions
         {
-            double[] direction = [.. Enumerable.Range(0, (int)slot.Count).Select(_ => random.NextDouble() - 0.5)];
-            var along = gradients[slot.Name].Zip(direction, (gradient, d) => gradient * d).Sum();
-            var difference = (Moved(loaded, groups, slot, direction, DifferenceStep) - Moved(loaded, groups, slot, direction, -DifferenceStep)) / (2 * DifferenceStep);
-            Assert.True(Math.Abs(along - difference) <= DifferenceTolerance * Math.Max(1, Math.Abs(along)), $"{architecture} {slot.Name}: {along:R} by the backward pass, {difference:R} by differences");
-        }
+            Rank = 3, Alpha = 4, UseRslora = true, TargetPattern = @".*\.(q_proj|v_proj|o_proj|gate|up_proj|down_proj)", RankPattern = new Dictionary<string, int>(StringComparer.Ordinal) { ["v_proj"] = 2 },
+        };
+        using var folder = new TinyModel(Config(architecture));
+        using var loaded = new LoadedModel(folder.Folder, ScalarType.Float64, adapter: config => new LowRankAdapter(lora, config, ScalarType.Float64, CPU));
+        loaded.Adapter.Initialize(seed: 4);
+        loaded.Adapter.Parameters.Values.add_(tensor(RandomDirection(new Random(6), loaded.Adapter.Parameters.Values.shape[0]))); // B is no longer 0
+        HoldToDifferences(architecture, loaded, Groups(folder.Config));
     }
 
     [Fact]
@@ -69,6 +76,19 @@ public sealed class PackingTests
         double needed = groups.Sum(group => group.Prompt.Length * group.Prompt.Length + 4.0 * (group.Rows[0].TokenIds.Length - 1) * (group.Prompt.Length + group.Rows[0].TokenIds.Length - 1));
         Assert.InRange(packed.ScoreElements / needed, 1, 1.25);
         Assert.Equal(4, packed.Blocks.Count); // long prompts and completions, short prompts and completions
+    }
+
+    private static void HoldToDifferences(string architecture, LoadedModel loaded, TokenGroup[] groups)
+    {
+        var gradients = Run(loaded, groups, sharePrompts: true).Gradients;
+        var random = new Random(3);
+        foreach (var slot in loaded.Weights.Trained.InCheckpointOrder)
+        {
+            var direction = RandomDirection(random, slot.Count);
+            var along = gradients[slot.Name].Zip(direction, (gradient, d) => gradient * d).Sum();
+            var difference = (Moved(loaded, groups, slot, direction, DifferenceStep) - Moved(loaded, groups, slot, direction, -DifferenceStep)) / (2 * DifferenceStep);
+            Assert.True(Math.Abs(along - difference) <= DifferenceTolerance * Math.Max(1, Math.Abs(along)), $"{architecture} {slot.Name}: {along:R} by the backward pass, {difference:R} by differences");
+        }
     }
 
     private static ModelConfig Config(string architecture)
@@ -97,6 +117,8 @@ public sealed class PackingTests
         ];
     }
 
+    private static double[] RandomDirection(Random random, long count) => [.. Enumerable.Range(0, (int)count).Select(_ => random.NextDouble() - 0.5)];
+
     private static int FirstTarget(TokenGroup[] groups, int index) => groups[..index].Sum(group => group.Rows.Sum(row => row.TokenIds.Length));
 
     /// <summary>The loss is sum sin(i) l_i + cos(i) H_i over the targets, counted from <paramref name="firstTarget"/>.</summary>
@@ -113,7 +135,7 @@ public sealed class PackingTests
     {
         using var scope = NewDisposeScope();
         using var batch = new PackedTokens(groups, CPU);
-        var (weights, move) = (loaded.Parameters[slot.Name].Value, tensor(direction).view(slot.Shape));
+        var (weights, move) = (loaded.Weights.Trained[slot.Name].Value, tensor(direction).view(slot.Shape));
         weights.add_(move, step);
         var values = loaded.Model.Evaluate(batch);
         weights.add_(move, -step);

@@ -1,0 +1,118 @@
+using System.Text.RegularExpressions;
+
+namespace Sapo.Core.Options;
+
+/// <summary>
+/// Low-rank adaptation (arXiv 2106.09685): section <c>learner.lora</c> of a run file, and what adapter_config.json says. An
+/// adapted layer computes W x + scaling * B (A x); W stays as it is, A [rank, in] and B [out, rank] are trained. Names and
+/// matching rules are those of PEFT.
+/// </summary>
+public sealed record LoraOptions
+{
+    private static readonly TimeSpan MatchTimeout = TimeSpan.FromSeconds(1); // for expressions that would backtrack for ever
+
+    /// <summary>Rank of A and B. Default 16.</summary>
+    public int Rank { get; init; } = 16;
+
+    /// <summary>The scaling is alpha / rank, with <see cref="UseRslora"/> alpha / sqrt(rank). Default 32.</summary>
+    public double Alpha { get; init; } = 32;
+
+    /// <summary>Rank-stabilised scaling (arXiv 2312.03732). Default false.</summary>
+    public bool UseRslora { get; init; }
+
+    /// <summary>
+    /// The adapted layers, by the end of their names. Default: every linear layer of attention and MLP. Null where
+    /// <see cref="TargetPattern"/> says it.
+    /// </summary>
+    public IReadOnlyList<string>? TargetModules { get; init; }
+
+    /// <summary>A regular expression for the whole name of an adapted layer, such as <c>.*\.mlp\.(gate|up)_proj</c>; null where a list says it.</summary>
+    public string? TargetPattern { get; init; }
+
+    /// <summary>Only these layers of the model, counted from 0; null: all. Not with <see cref="TargetPattern"/>.</summary>
+    public IReadOnlyList<int>? LayersToTransform { get; init; }
+
+    /// <summary>Ranks that differ: a regular expression for the end of the name, and the rank. The first that matches counts.</summary>
+    public IReadOnlyDictionary<string, int> RankPattern { get; init; } = new Dictionary<string, int>(StringComparer.Ordinal);
+
+    /// <summary>Alphas that differ, found in the same way.</summary>
+    public IReadOnlyDictionary<string, double> AlphaPattern { get; init; } = new Dictionary<string, double>(StringComparer.Ordinal);
+
+    /// <summary>What <see cref="TargetModules"/> is where neither list nor expression is given.</summary>
+    public static IReadOnlyList<string> DefaultTargets { get; } = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+    /// <summary>The list in force; empty where an expression decides.</summary>
+    public IReadOnlyList<string> Targets => TargetPattern is null ? TargetModules ?? DefaultTargets : [];
+
+    /// <summary>Whether a layer is adapted.</summary>
+    /// <param name="module">Its full name, such as <c>model.layers.0.self_attn.q_proj</c>.</param>
+    public bool IsTarget(string module)
+    {
+        if (TargetPattern is { } pattern) return IsMatch($"^(?:{pattern})$", module);
+        if (Targets.Contains(module, StringComparer.Ordinal)) return true;
+        return Targets.Any(target => module.EndsWith("." + target, StringComparison.Ordinal)) && (LayersToTransform is null || LayersToTransform.Contains(LayerOf(module)));
+    }
+
+    /// <summary>Rank and alpha of an adapted layer.</summary>
+    /// <param name="module">Its full name.</param>
+    public (int Rank, double Alpha) Of(string module) => (First(RankPattern, module, Rank), First(AlphaPattern, module, Alpha));
+
+    /// <summary>What B A is multiplied with.</summary>
+    public double Scaling(int rank, double alpha) => alpha / (UseRslora ? Math.Sqrt(rank) : rank);
+
+    /// <summary>Checks every value once, at the edge.</summary>
+    /// <param name="section">Where the options come from, for messages.</param>
+    /// <exception cref="UserErrorException">A value is out of its range, or two exclude each other.</exception>
+    public LoraOptions Validated(string section = "learner.lora")
+    {
+        OptionCheck.Holds(Rank is >= 1 and <= 1 << 16, section + ".rank", Rank, "1 to 65536");
+        OptionCheck.Holds(IsScale(Alpha), section + ".alpha", Alpha, "a positive number");
+        OptionCheck.Holds(TargetPattern is null || TargetModules is null, section, "with targetModules and targetPattern", "one of the two");
+        OptionCheck.Holds(Targets.Count > 0 || TargetPattern is not null, section + ".targetModules", "empty", "at least one name");
+        OptionCheck.Holds(TargetPattern is null || LayersToTransform is null, section + ".layersToTransform", "given beside targetPattern", "null, because the expression names the layers");
+        OptionCheck.Holds(LayersToTransform is null || (LayersToTransform.Count > 0 && LayersToTransform.All(layer => layer >= 0)), section + ".layersToTransform", "empty or negative", "layers from 0");
+        foreach (var (key, rank) in RankPattern) OptionCheck.Holds(rank is >= 1 and <= 1 << 16, $"{section}.rankPattern.{key}", rank, "1 to 65536");
+        foreach (var (key, alpha) in AlphaPattern) OptionCheck.Holds(IsScale(alpha), $"{section}.alphaPattern.{key}", alpha, "a positive number");
+        foreach (var expression in RankPattern.Keys.Concat(AlphaPattern.Keys).Append(TargetPattern ?? "")) CheckExpression(expression, section);
+        return this;
+    }
+
+    private static bool IsScale(double alpha) => double.IsFinite(alpha) && alpha > 0;
+
+    private static T First<T>(IReadOnlyDictionary<string, T> patterns, string module, T otherwise)
+    {
+        foreach (var (key, value) in patterns)
+            if (IsMatch($@"^(?:.*\.)?(?:{key})$", module)) return value;
+        return otherwise;
+    }
+
+    /// <summary>The number after the last part of a name that is followed by one: the layer, within an expert the expert.</summary>
+    private static int LayerOf(string module) =>
+        Regex.Match(module, @"^.*\.[^.]*\.(?<layer>\d{1,9})\.", RegexOptions.ExplicitCapture, MatchTimeout) is { Success: true } match
+            ? int.Parse(match.Groups["layer"].Value, System.Globalization.CultureInfo.InvariantCulture)
+            : -1;
+
+    private static void CheckExpression(string expression, string section)
+    {
+        try
+        {
+            _ = new Regex(expression, RegexOptions.CultureInvariant, MatchTimeout);
+        }
+        catch (ArgumentException broken)
+        {
+            throw new UserErrorException($"{section} has the expression \"{expression}\": {broken.Message.TrimEnd('.')}", "a regular expression", "Correct it", broken);
+        }
+    }
+
+    private static bool IsMatch(string expression, string module)
+    {
+        try
+        {
+            return Regex.IsMatch(module, expression, RegexOptions.CultureInvariant, MatchTimeout);
+        }
+        catch (RegexMatchTimeoutException slow)
+        {
+            throw new UserErrorException($"The expression {expression} takes too long on {module}", "one that needs no second", "Write it without nested repetitions", slow);
+        }
+    }
+}

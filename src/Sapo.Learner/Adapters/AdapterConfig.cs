@@ -1,0 +1,147 @@
+// adapter_config.json as PEFT writes it -> LoraOptions, and back. PEFT writes the fields of many methods, most of them null or
+// false; one that would change the result and is set is refused by name, so that nothing is read as plain LoRA that is not.
+using System.Text.Json;
+using Sapo.Core;
+using Sapo.Core.Options;
+
+namespace Sapo.Learner.Adapters;
+
+/// <summary>What adapter_config.json says.</summary>
+/// <param name="Options">Ranks, scalings, targets.</param>
+/// <param name="Dropout">Dropout before A in PEFT's training; without effect in evaluation.</param>
+internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
+{
+    /// <summary>The file's name.</summary>
+    public const string FileName = "adapter_config.json";
+
+    private static readonly string[] Unsupported =
+    [
+        "use_dora", "use_qalora", "use_bdlora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "target_parameters",
+        "kasa_config", "arrow_config", "velora_config", "monteclora_config", "fan_in_fan_out", "exclude_modules", "layers_pattern",
+    ];
+
+    /// <summary>Ways of drawing A and B that leave the base weights as they are.</summary>
+    private static readonly string[] PlainInitializations = ["gaussian", "eva", "orthogonal"];
+
+    /// <summary>Reads a folder's file.</summary>
+    /// <exception cref="UserErrorException">It is missing, cannot be read, or asks for what is not supported.</exception>
+    public static AdapterConfig Read(string folder)
+    {
+        var path = Path.Combine(folder, FileName);
+        if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a folder with an adapter as PEFT saves it", "Check the path");
+        try
+        {
+            using var document = JsonDocument.Parse(File.ReadAllBytes(path));
+            return Read(document.RootElement, path);
+        }
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException or KeyNotFoundException)
+        {
+            throw new UserErrorException($"{path} cannot be read: {broken.Message.TrimEnd('.')}", "an adapter's configuration as PEFT writes it", "Copy or download it again", broken);
+        }
+    }
+
+    /// <summary>The file's content, readable by PEFT.</summary>
+    /// <param name="adapter">What was trained.</param>
+    /// <param name="baseModel">The folder of the model it belongs to.</param>
+    public static byte[] Write(LowRankAdapter adapter, string baseModel)
+    {
+        using var buffer = new MemoryStream();
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true }))
+        {
+            json.WriteStartObject();
+            WriteAlphas(json, adapter);
+            json.WriteString("base_model_name_or_path", baseModel);
+            json.WriteString("bias", "none");
+            json.WriteBoolean("fan_in_fan_out", false);
+            json.WriteBoolean("inference_mode", true);
+            json.WriteBoolean("init_lora_weights", true);
+            json.WritePropertyName("layers_to_transform");
+            JsonSerializer.Serialize(json, adapter.Options.LayersToTransform);
+            json.WriteNumber("lora_alpha", adapter.Options.Alpha);
+            json.WriteNumber("lora_dropout", 0.0);
+            json.WriteNull("modules_to_save");
+            json.WriteString("peft_type", "LORA");
+            json.WriteNumber("r", adapter.Options.Rank);
+            WriteRanks(json, adapter);
+            json.WritePropertyName("target_modules");
+            if (adapter.Options.TargetPattern is { } pattern) json.WriteStringValue(pattern);
+            else JsonSerializer.Serialize(json, adapter.Options.Targets);
+            json.WriteString("task_type", "CAUSAL_LM");
+            json.WriteBoolean("use_dora", false);
+            json.WriteBoolean("use_rslora", adapter.Options.UseRslora);
+            json.WriteEndObject();
+        }
+        return buffer.ToArray();
+    }
+
+    /// <summary>
+    /// Patterns are written with whole names: PEFT sorts the keys of its files while the first that matches counts, so keys that
+    /// overlap could come to mean something else.
+    /// </summary>
+    private static void WriteRanks(Utf8JsonWriter json, LowRankAdapter adapter)
+    {
+        json.WriteStartObject("rank_pattern");
+        foreach (var module in adapter.Modules.Where(module => module.Rank != adapter.Options.Rank)) json.WriteNumber(module.Name, module.Rank);
+        json.WriteEndObject();
+    }
+
+    private static void WriteAlphas(Utf8JsonWriter json, LowRankAdapter adapter)
+    {
+        json.WriteStartObject("alpha_pattern");
+        foreach (var module in adapter.Modules)
+            if (adapter.Options.Of(module.Name).Alpha is var alpha && !alpha.Equals(adapter.Options.Alpha)) json.WriteNumber(module.Name, alpha);
+        json.WriteEndObject();
+    }
+
+    private static AdapterConfig Read(JsonElement root, string path)
+    {
+        var type = root.GetProperty("peft_type").GetString();
+        if (type != "LORA") throw new UserErrorException($"{path}: peft_type is {type}", "LORA", "Use a LoRA adapter");
+        foreach (var name in Unsupported.Concat(root.EnumerateObject().Select(field => field.Name).Where(IsUnknownMethod)))
+            if (root.TryGetProperty(name, out var field) && IsSet(field))
+                throw new UserErrorException($"{path}: {name} is {field.GetRawText()}", "plain LoRA, with this field null, false or empty", "Merge that adapter with PEFT and use the merged model");
+        if (root.TryGetProperty("bias", out var bias) && bias.GetString() != "none")
+            throw new UserErrorException($"{path}: bias is {bias.GetRawText()}", "\"none\": biases are not trained", "Use an adapter without biases");
+        if (root.TryGetProperty("init_lora_weights", out var initialization) && initialization.ValueKind == JsonValueKind.String && !PlainInitializations.Contains(initialization.GetString(), StringComparer.Ordinal))
+            throw new UserErrorException($"{path}: init_lora_weights is {initialization.GetRawText()}", "a way that leaves the base weights as they are", "Convert the adapter with PEFT (path_initial_model_for_weight_conversion)");
+        return new AdapterConfig(OptionsOf(root).Validated(path), root.TryGetProperty("lora_dropout", out var dropout) ? dropout.GetDouble() : 0);
+    }
+
+    private static LoraOptions OptionsOf(JsonElement root)
+    {
+        var targets = root.GetProperty("target_modules");
+        var layers = root.TryGetProperty("layers_to_transform", out var given) && IsSet(given) ? given : (JsonElement?)null;
+        return new LoraOptions
+        {
+            Rank = root.GetProperty("r").GetInt32(),
+            Alpha = root.GetProperty("lora_alpha").GetDouble(),
+            UseRslora = root.TryGetProperty("use_rslora", out var stabilised) && stabilised.GetBoolean(),
+            TargetModules = targets.ValueKind == JsonValueKind.String ? null : [.. targets.EnumerateArray().Select(target => target.GetString()!)],
+            TargetPattern = targets.ValueKind == JsonValueKind.String ? targets.GetString() : null,
+            LayersToTransform = layers is { } list ? list.ValueKind == JsonValueKind.Number ? [list.GetInt32()] : [.. list.EnumerateArray().Select(layer => layer.GetInt32())] : null,
+            RankPattern = Pattern(root, "rank_pattern", value => value.GetInt32()),
+            AlphaPattern = Pattern(root, "alpha_pattern", value => value.GetDouble()),
+        };
+    }
+
+    /// <summary>In the order of the file: the first key that matches counts.</summary>
+    private static Dictionary<string, T> Pattern<T>(JsonElement root, string name, Func<JsonElement, T> read)
+    {
+        var pattern = new Dictionary<string, T>(StringComparer.Ordinal);
+        if (root.TryGetProperty(name, out var fields) && fields.ValueKind != JsonValueKind.Null)
+            foreach (var field in fields.EnumerateObject()) pattern[field.Name] = read(field.Value);
+        return pattern;
+    }
+
+    /// <summary>PEFT switches its methods on with fields called use_something.</summary>
+    private static bool IsUnknownMethod(string name) => name.StartsWith("use_", StringComparison.Ordinal) && name != "use_rslora" && !Unsupported.Contains(name, StringComparer.Ordinal);
+
+    private static bool IsSet(JsonElement field) => field.ValueKind switch
+    {
+        JsonValueKind.Null or JsonValueKind.False => false,
+        JsonValueKind.Array => field.GetArrayLength() > 0,
+        JsonValueKind.Object => field.EnumerateObject().Any(),
+        JsonValueKind.String => field.GetString()!.Length > 0,
+        _ => true,
+    };
+}
