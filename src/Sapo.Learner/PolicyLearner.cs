@@ -173,8 +173,6 @@ public sealed class PolicyLearner : IDisposable
         };
         if (required != options.Anchor)
             throw new UserErrorException($"learner.anchor is {options.Anchor}", $"{required} with objective {objective.Name} as it is set", $"Set learner.anchor to {required}, or change the objective");
-        if (objective.Needs.HasFlag(ObjectiveNeeds.Distributions))
-            throw new UserErrorException($"Objective {objective.Name} as it is set needs whole next-token distributions", "an objective of log-probs and entropies", "Choose another objective or variant");
     }
 
     private void Check(TrainingRow row)

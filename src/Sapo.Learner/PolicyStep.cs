@@ -1,6 +1,7 @@
 // One rollout batch -> one optimizer step per mini-batch.
 //
-//   [anchor]     log-probs of the old policy (and of a reference policy) for all rows, where something needs them
+//   [anchor]     log-probs of the old policy (and of a reference policy) for all rows, where something needs them; where the
+//                objective compares whole distributions, also what the old ones can be computed from again
 //   per mini-batch, per micro-batch:
 //     forward    hidden states of the rows; what the backward pass needs is kept
 //     head       log-probs l and entropies, before the objective; its gradient, after it
@@ -25,6 +26,7 @@ namespace Sapo.Learner;
 internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IObjective objective, ParameterUpdate update, LearnerOptions options, Device device)
 {
     private readonly bool _silentToo = objective.Needs.HasFlag(ObjectiveNeeds.SilentRows);
+    private readonly DistributionProbe? _distributions = objective.Distributions is { } request ? new DistributionProbe(request, model, update.Optimizer) : null;
 
     /// <summary>Learns from a batch.</summary>
     /// <param name="batch">The batch.</param>
@@ -32,13 +34,25 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     /// <param name="version">What the weights will be afterwards.</param>
     public StepReport Run(TrainingBatch batch, double learningRate, PolicyVersion version)
     {
+        try
+        {
+            return RunMiniBatches(batch, learningRate, version);
+        }
+        finally
+        {
+            _distributions?.Forget();
+        }
+    }
+
+    private StepReport RunMiniBatches(TrainingBatch batch, double learningRate, PolicyVersion version)
+    {
         var measured = new StepMeasurements(model.Config);
         var (old, referenced) = measured.Time("anchor", () => AnchorPasses(batch));
         foreach (var miniBatch in batch.MiniBatches)
         {
             var rows = miniBatch.Computed(_silentToo);
             var prepared = rows.Length == 0 ? null : objective.Prepare(ToObjectiveBatch(miniBatch, rows, old, referenced));
-            var (whole, result) = prepared is null ? (null, null) : Accumulate(prepared, rows, measured);
+            var (whole, result) = prepared is null ? (null, null) : Accumulate(prepared, rows, learningRate, measured);
             var updated = measured.Time("optimizer", () => update.Apply(learningRate));
             if (result is not null && updated.SkippedFor is null) objective.Advance(result);
             measured.Add(miniBatch, whole, result, updated);
@@ -47,17 +61,18 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     }
 
     /// <summary>Adds the mini-batch's gradient and returns its batch, current log-probs filled in, and its result.</summary>
-    private (ObjectiveBatch Whole, ObjectiveResult Result) Accumulate(ObjectiveBatch prepared, TrainingRow[] rows, StepMeasurements measured)
+    private (ObjectiveBatch Whole, ObjectiveResult Result) Accumulate(ObjectiveBatch prepared, TrainingRow[] rows, double learningRate, StepMeasurements measured)
     {
         var parts = MicroBatchPlan.Split(rows, options.MaxTokensPerMicroBatch).ToArray();
-        if (objective.Scope == ObjectiveScope.MiniBatch && parts.Length > 1) return AccumulateInTwoPasses(prepared, rows, parts, measured);
+        if (objective.Scope == ObjectiveScope.MiniBatch && parts.Length > 1) return AccumulateInTwoPasses(prepared, rows, parts, learningRate, measured);
         var (batches, results) = (new List<ObjectiveBatch>(), new List<ObjectiveResult>());
         foreach (var (first, count) in parts)
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
             using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
             var values = measured.Time("head", () => model.ComputeValues(pass));
-            var part = prepared.Slice(first, count) with { LogProbs = values.LogProbs, Entropies = values.Entropies };
+            var facts = measured.Time("head", () => _distributions?.Look(rows[first..(first + count)], packed, pass.HeadInput, learningRate));
+            var part = prepared.Slice(first, count) with { LogProbs = values.LogProbs, Entropies = values.Entropies, Distributions = facts };
             var result = measured.Time("objective", () => objective.Evaluate(part));
             Backward(pass, result.Gradient, result.EntropyGradient, measured);
             measured.Add(packed);
@@ -68,10 +83,16 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     }
 
     private (ObjectiveBatch Whole, ObjectiveResult Result) AccumulateInTwoPasses(
-        ObjectiveBatch prepared, TrainingRow[] rows, (int First, int Count)[] parts, StepMeasurements measured)
+        ObjectiveBatch prepared, TrainingRow[] rows, (int First, int Count)[] parts, double learningRate, StepMeasurements measured)
     {
-        var values = measured.Time("forward", () => Evaluate(model, rows));
-        var whole = prepared with { LogProbs = Flat(rows, values, value => value.LogProbs), Entropies = Flat(rows, values, value => value.Entropies) };
+        var facts = new List<TokenDistributions>();
+        var values = measured.Time("forward", () => Evaluate(
+            model, rows, _distributions is null ? null : (part, packed, headInput) => facts.Add(_distributions.Look(part, packed, headInput, learningRate))));
+        var whole = prepared with
+        {
+            LogProbs = Flat(rows, values, value => value.LogProbs), Entropies = Flat(rows, values, value => value.Entropies),
+            Distributions = facts.Count == 0 ? null : TokenDistributions.Join(facts),
+        };
         var result = measured.Time("objective", () => objective.Evaluate(whole));
         foreach (var (first, count) in parts)
         {
@@ -101,18 +122,20 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     {
         var rows = batch.MiniBatches.SelectMany(miniBatch => miniBatch.Computed(_silentToo)).Distinct<TrainingRow>(ReferenceEqualityComparer.Instance).ToArray();
         var needsOld = options.Anchor == LearnerOptions.RecomputedAnchor || objective.Needs.HasFlag(ObjectiveNeeds.OldPolicy);
-        return (needsOld ? Evaluate(model, rows) : null, reference is null ? null : Evaluate(reference, rows));
+        return (needsOld ? Evaluate(model, rows, _distributions is { ComparesWithOldPolicy: true } ? _distributions.Remember : null) : null, reference is null ? null : Evaluate(reference, rows));
     }
 
-    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[] rows)
+    /// <summary>Log-probs and entropies of rows; <paramref name="look"/> also sees each micro-batch's rows and its head input.</summary>
+    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[] rows, Action<TrainingRow[], PackedTokens, Tensor>? look = null)
     {
         var values = new Dictionary<TrainingRow, HeadResult>(ReferenceEqualityComparer.Instance);
         foreach (var (first, count) in MicroBatchPlan.Split(rows, options.MaxTokensPerMicroBatch))
         {
-            using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
-            var part = policy.Evaluate(packed);
+            var micro = rows[first..(first + count)];
+            using var packed = MicroBatchPlan.Pack(micro, device);
+            var part = policy.Evaluate(packed, look is null ? null : headInput => look(micro, packed, headInput));
             var start = 0;
-            foreach (var row in rows[first..(first + count)])
+            foreach (var row in micro)
             {
                 values.Add(row, new HeadResult(part.LogProbs[start..(start + row.Length)], part.Entropies[start..(start + row.Length)]));
                 start += row.Length;

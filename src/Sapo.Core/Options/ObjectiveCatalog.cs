@@ -92,7 +92,7 @@ public static class ObjectiveCatalog
             "GRPO on the tokens that a last-layer model of the step finds harmless",
             Options("capo", SequenceMean) with
             {
-                ClipLow = 0.2, ClipHigh = 0.2, PolicyShiftLimit = 1e-4, ObjectiveShiftLimit = 0.01, Symmetric = true, CurvatureOptimizer = "adam",
+                ClipLow = 0.2, ClipHigh = 0.2, PolicyShiftLimit = 1e-4, ObjectiveShiftLimit = 0.01, Symmetric = true, CurvatureOptimizer = "adam", TopK = 50,
             }),
     ];
 
@@ -109,7 +109,13 @@ public static class ObjectiveCatalog
             Options("aspo", TokenMean) with { ClipLow = 0.2, ClipHigh = 0.2, DualClip = 3 },
             nameof(ObjectiveOptions.EntropyClipQuantile), nameof(ObjectiveOptions.EntropyClipLow), nameof(ObjectiveOptions.EntropyClipHigh)),
         new("dppo", "Divergence Proximal Policy Optimization", "2602.04879", ObjectiveStatus.Complete, "The ratio is against the sampler; set normConstant to the longest completion",
-            Options("dppo", ConstantNorm) with { Divergence = "binary-tv", DeltaLow = 0.15, DeltaHigh = 0.15, RatioCap = 10, IncludeSampledToken = false }),
+            Options("dppo", ConstantNorm) with { Divergence = "binary-tv", DeltaLow = 0.15, DeltaHigh = 0.15, RatioCap = 10 },
+            nameof(ObjectiveOptions.TopK), nameof(ObjectiveOptions.IncludeSampledToken))
+        {
+            Dependent = options => options.Divergence is "topk-tv" or "topk-kl"
+                ? options with { TopK = options.TopK ?? 20, IncludeSampledToken = options.IncludeSampledToken ?? false }
+                : options,
+        },
     ];
 
     /// <summary>Objectives with a constraint instead of a clip.</summary>

@@ -41,6 +41,9 @@ public sealed record ObjectiveEntry(
 
     private static readonly PropertyInfo[] Properties = typeof(ObjectiveOptions).GetProperties(BindingFlags.Public | BindingFlags.Instance);
 
+    /// <summary>Fills in knobs whose default depends on another knob.</summary>
+    internal Func<ObjectiveOptions, ObjectiveOptions> Dependent { get; init; } = options => options;
+
     /// <summary>The knobs of this objective alone, as they are written in run files, in the order of <see cref="ObjectiveOptions"/>.</summary>
     public IReadOnlyList<string> Knobs { get; } =
         [.. Properties.Where(property => Own(property, Defaults, Unset)).Select(property => JsonName(property))];
@@ -62,6 +65,7 @@ public sealed record ObjectiveEntry(
             bool otherAggregation = property.Name == nameof(ObjectiveOptions.NormConstant) && given.Aggregation is not null && given.Aggregation != Defaults.Aggregation;
             if (value is null && !otherAggregation) property.SetValue(resolved, property.GetValue(Defaults));
         }
+        resolved = Dependent(resolved);
         ObjectiveRanges.Check(resolved);
         return resolved;
     }

@@ -78,7 +78,13 @@ public sealed record ObjectiveOptions
     /// <summary>dppo: largest weight; null: none.</summary>
     public double? RatioCap { get; init; }
 
-    /// <summary>dppo, top-k: whether the sampled token joins the stored list.</summary>
+    /// <summary>
+    /// dppo with topk-tv or topk-kl (default 20): how many of the old policy's most likely tokens are compared one by one, the rest as
+    /// one. capo (default 50): over how many of the policy's most likely tokens its last-layer model looks.
+    /// </summary>
+    public int? TopK { get; init; }
+
+    /// <summary>dppo with topk-tv or topk-kl: whether the sampled token joins the list. Default false.</summary>
     public bool? IncludeSampledToken { get; init; }
 
     /// <summary>r2vpo: the dual variable at the start.</summary>

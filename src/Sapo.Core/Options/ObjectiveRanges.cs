@@ -15,6 +15,9 @@ internal static class ObjectiveRanges
             $"a number with aggregation {ObjectiveCatalog.ConstantNorm} (the longest completion allowed, in tokens), and none otherwise");
         Require(options.Name != "guard-text" || (options.KappaRule == "constant") == (options.Kappa is not null), "kappa", options.Kappa,
             "a number with kappaRule constant, and none otherwise");
+        Require(options.TopK is null or >= 1, "topK", options.TopK, "at least 1");
+        Require(options.Name != "dppo" || options.Divergence is "topk-tv" or "topk-kl" || options.TopK is null && options.IncludeSampledToken is null,
+            "divergence", options.Divergence, "topk-tv or topk-kl, since topK or includeSampledToken is set");
         Require(options.Name != "aspo" || (options.EntropyClipLow is null) == (options.EntropyClipQuantile is null) && (options.EntropyClipHigh is null) == (options.EntropyClipQuantile is null),
             "entropyClipQuantile", options.EntropyClipQuantile, "entropyClipQuantile, entropyClipLow and entropyClipHigh together or not at all");
         Require(options.Name is not ("espo" or "capo") || options.Aggregation == ObjectiveCatalog.SequenceMean || options is { Name: "capo", Aggregation: ObjectiveCatalog.ConstantNorm },

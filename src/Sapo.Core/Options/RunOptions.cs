@@ -102,6 +102,10 @@ public sealed record RunOptions
         OptionCheck.Holds(
             Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create",
             "model.folder with a jsonl task, which needs a model with a tokenizer");
-        return this with { Objective = Objective.Resolved(), Advantage = Advantage.Resolved() };
+        var objective = Objective.Resolved();
+        OptionCheck.Holds(
+            MaxStaleness == 0 || objective is not { Name: "dppo", TopK: not null }, "objective.divergence", objective.Divergence,
+            "binary-tv or binary-kl with a maxStaleness above 0: only a sampler that is the learner's old policy has its most likely tokens");
+        return this with { Objective = objective, Advantage = Advantage.Resolved() };
     }
 }

@@ -43,11 +43,20 @@ internal sealed class DecoderModel
     /// <summary>The architecture.</summary>
     public ModelConfig Config { get; }
 
+    /// <summary>The output projection.</summary>
+    public LanguageHead Head => _head;
+
+    /// <summary>The checkpoint tensor that the output projection is.</summary>
+    public ParameterSlot HeadSlot => _parameters.Slot(Config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+
     /// <summary>Computes log-probs and entropies and forgets everything else.</summary>
-    public HeadResult Evaluate(PackedTokens batch)
+    /// <param name="batch">The tokens.</param>
+    /// <param name="look">Sees the head's input [M, hidden] before it is forgotten.</param>
+    public HeadResult Evaluate(PackedTokens batch, Action<Tensor>? look = null)
     {
         using var scope = NewDisposeScope();
         using var pass = RunLayers(batch, keep: false);
+        look?.Invoke(pass.HeadInput);
         return _head.Forward(pass.HeadInput, batch);
     }
 

@@ -75,6 +75,9 @@ internal sealed class FlatParameters : IDisposable
     /// <summary>Every checkpoint tensor, in the order checkpoints are written.</summary>
     public IReadOnlyList<ParameterSlot> InCheckpointOrder { get; }
 
+    /// <summary>Where the tensor of a checkpoint name lies.</summary>
+    public ParameterSlot Slot(string name) => _slots[name];
+
     /// <summary>The parameter of a checkpoint name.</summary>
     public Parameter this[string name] => View(_slots[name].Offset, _slots[name].Shape);
 

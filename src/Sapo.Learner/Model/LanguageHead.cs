@@ -46,7 +46,7 @@ internal sealed class LanguageHead
         foreach (var (first, count) in Chunks(hidden))
         {
             using var chunkScope = NewDisposeScope();
-            var logits = Logits(hidden.narrow(0, first, count), batch, first);
+            var logits = Logits(hidden.narrow(0, first, count), batch, first, _weight.Value);
             var (logSum, probabilities, entropy) = Distribution(logits);
             logProbs.narrow(0, first, count).copy_(logits.gather(1, Targets(batch, first, count)).squeeze(1)).sub_(logSum.squeeze(1));
             entropies.narrow(0, first, count).copy_(entropy.squeeze(1));
@@ -73,7 +73,7 @@ internal sealed class LanguageHead
         {
             using var chunkScope = NewDisposeScope();
             var chunk = hidden.narrow(0, first, count);
-            var logits = Logits(chunk, batch, first);
+            var logits = Logits(chunk, batch, first, _weight.Value);
             var targets = Targets(batch, first, count);
             var (logSum, probabilities, entropy) = Distribution(logits);
             if (values is not null) Write(values, first, logits.gather(1, targets).sub_(logSum), entropy);
@@ -87,6 +87,24 @@ internal sealed class LanguageHead
         }
         return hiddenGradient.MoveToOuterDisposeScope();
     }
+
+    /// <summary>
+    /// [count, vocabulary]: the logarithm of whole distributions, for one chunk of a batch's targets; ids that truncation excluded
+    /// have -1e30. Facts about distributions are made of these, chunk by chunk.
+    /// </summary>
+    /// <param name="hidden">As in <see cref="Forward"/>.</param>
+    /// <param name="batch">The targets.</param>
+    /// <param name="chunk">One of <see cref="Chunks"/>.</param>
+    /// <param name="weight">Another projection than this head's own, such as an older one; null: its own.</param>
+    public Tensor LogDistributions(Tensor hidden, PackedTokens batch, (long First, long Count) chunk, Tensor? weight = null)
+    {
+        using var scope = NewDisposeScope();
+        var logits = Logits(hidden.narrow(0, chunk.First, chunk.Count), batch, chunk.First, weight ?? _weight.Value);
+        return logits.sub_(logits.logsumexp(1, keepdim: true)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>A copy of the projection [vocabulary, hidden] as it is now; the caller disposes it.</summary>
+    public Tensor CopyWeight() => _weight.Value.clone();
 
     /// <summary>[M, vocabulary]: all logits at once, for tests and probes of small batches.</summary>
     public Tensor AllLogits(Tensor hidden)
@@ -111,10 +129,10 @@ internal sealed class LanguageHead
         HostArrays.Double(entropies).CopyTo(values.Entropies, first);
     }
 
-    private Tensor Logits(Tensor hidden, PackedTokens batch, long first)
+    private static Tensor Logits(Tensor hidden, PackedTokens batch, long first, Tensor weight)
     {
         using var scope = NewDisposeScope();
-        var logits = hidden.mm(_weight.Value.t());
+        var logits = hidden.mm(weight.t());
         if (batch.KeptTokenIds is { } kept) Exclude(logits, kept, first);
         return logits.MoveToOuterDisposeScope();
     }
@@ -139,7 +157,8 @@ internal sealed class LanguageHead
         return batch.TargetIds.narrow(0, first, count).unsqueeze(1).MoveToOuterDisposeScope();
     }
 
-    private IEnumerable<(long First, long Count)> Chunks(Tensor hidden)
+    /// <summary>The chunks that some hidden states are worked on in: first row and number of rows.</summary>
+    public IEnumerable<(long First, long Count)> Chunks(Tensor hidden)
     {
         for (long first = 0; first < hidden.shape[0]; first += _rowsPerChunk)
             yield return (first, Math.Min(_rowsPerChunk, hidden.shape[0] - first));

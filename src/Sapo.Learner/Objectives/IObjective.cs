@@ -35,11 +35,8 @@ public enum ObjectiveNeeds
     /// <summary>Log-probs of a reference policy.</summary>
     ReferencePolicy = 2,
 
-    /// <summary>Facts about whole next-token distributions: <see cref="ObjectiveBatch.Distributions"/>.</summary>
-    Distributions = 4,
-
     /// <summary>Completions whose advantages are all 0: they have a gradient, or enter a statistic. Without this flag they may be left out of a batch, though not out of its totals.</summary>
-    SilentRows = 8,
+    SilentRows = 4,
 }
 
 /// <summary>
@@ -66,6 +63,9 @@ public interface IObjective
 
     /// <summary>What the batches must hold.</summary>
     ObjectiveNeeds Needs { get; }
+
+    /// <summary>What <see cref="ObjectiveBatch.Distributions"/> must hold; null: nothing.</summary>
+    DistributionRequest? Distributions { get; }
 
     /// <summary>
     /// Fills in what depends on the whole mini-batch but not on the current policy: mismatch weights and the

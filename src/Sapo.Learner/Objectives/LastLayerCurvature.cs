@@ -38,8 +38,20 @@ public static class LastLayerCurvature
             meanStep += probabilities[index] * step;
             meanSquareStep += probabilities[index] * step * step;
         }
+        return FromSums(scoreByStep, meanStep, meanSquareStep, advantage, learningRate);
+    }
+
+    /// <summary>m_H and m_F from the three sums over the stored tokens that they depend on.</summary>
+    /// <param name="scoreByStep">v.u.</param>
+    /// <param name="meanStep">sum pi u.</param>
+    /// <param name="meanSquareStep">sum pi u^2.</param>
+    /// <param name="advantage">A.</param>
+    /// <param name="learningRate">The current learning rate.</param>
+    public static (double ObjectiveShift, double PolicyShift) FromSums(
+        double scoreByStep, double meanStep, double meanSquareStep, double advantage, double learningRate)
+    {
         double half = learningRate * learningRate / 2;
-        double curvature = meanSquareStep - meanStep * meanStep;
+        double curvature = meanSquareStep - meanStep * meanStep; // u^T F u
         return (learningRate * advantage * scoreByStep + half * advantage * (scoreByStep * scoreByStep - curvature), half * scoreByStep * scoreByStep);
     }
 

@@ -27,10 +27,13 @@ internal sealed class PolicyObjective(PolicyTerm term, ObjectiveOptions options)
 
     /// <inheritdoc />
     public ObjectiveNeeds Needs => term.Needs
-        | (RequiredAnchor == AnchorPolicy.Old || options.TopEntropyFraction is not null ? ObjectiveNeeds.OldPolicy : ObjectiveNeeds.None)
+        | (RequiredAnchor == AnchorPolicy.Old || options.TopEntropyFraction is not null || Distributions is { ComparesWithOldPolicy: true } ? ObjectiveNeeds.OldPolicy : ObjectiveNeeds.None)
         | (kl is null ? ObjectiveNeeds.None : ObjectiveNeeds.ReferencePolicy)
         | (kl is null && entropyBonus is null && options.TopEntropyFraction is null && options.Correction is not { Normalise: true } && Scope == ObjectiveScope.Sequence
             ? ObjectiveNeeds.None : ObjectiveNeeds.SilentRows);
+
+    /// <inheritdoc />
+    public DistributionRequest? Distributions => term.Distributions;
 
     /// <inheritdoc />
     public IReadOnlyDictionary<string, double> State =>

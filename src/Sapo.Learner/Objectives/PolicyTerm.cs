@@ -88,6 +88,9 @@ internal abstract class PolicyTerm
     /// <summary>See <see cref="IObjective.Needs"/>: what the term itself needs.</summary>
     public virtual ObjectiveNeeds Needs => ObjectiveNeeds.None;
 
+    /// <summary>See <see cref="IObjective.Distributions"/>.</summary>
+    public virtual DistributionRequest? Distributions => null;
+
     /// <summary>True when the term takes the mismatch weights in by itself, so that they are not multiplied in again.</summary>
     public virtual bool AbsorbsCorrection => false;
 

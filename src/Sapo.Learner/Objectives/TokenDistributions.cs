@@ -6,13 +6,13 @@ namespace Sapo.Learner.Objectives;
 /// </summary>
 public sealed record TokenDistributions
 {
-    /// <summary>[N][K] probabilities of the anchor policy at its K stored most likely tokens (DPPO Top-K).</summary>
+    /// <summary>[N][K] probabilities of the anchor policy at its K most likely tokens (DPPO Top-K).</summary>
     public double[][]? AnchorTopK { get; init; }
 
     /// <summary>[N][K] probabilities of the current policy at the same tokens (DPPO Top-K).</summary>
     public double[][]? CurrentTopK { get; init; }
 
-    /// <summary>[N] whether the sampled token is among the K stored ones (DPPO Top-K).</summary>
+    /// <summary>[N] whether the sampled token is among those K (DPPO Top-K).</summary>
     public bool[]? SampledInTopK { get; init; }
 
     /// <summary>[N] KL(old || current) over the vocabulary, in nats (guard-text).</summary>
@@ -38,6 +38,22 @@ public sealed record TokenDistributions
         ObjectiveShift = ObjectiveShift?[start..end],
         PolicyShift = PolicyShift?[start..end],
     };
+
+    /// <summary>The facts of several micro-batches, which all hold the same ones, as those of their whole.</summary>
+    internal static TokenDistributions Join(IReadOnlyList<TokenDistributions> parts)
+    {
+        T[]? Joined<T>(Func<TokenDistributions, T[]?> select) => select(parts[0]) is null ? null : [.. parts.SelectMany(part => select(part)!)];
+        return new TokenDistributions
+        {
+            AnchorTopK = Joined(part => part.AnchorTopK),
+            CurrentTopK = Joined(part => part.CurrentTopK),
+            SampledInTopK = Joined(part => part.SampledInTopK),
+            OldToCurrentKl = Joined(part => part.OldToCurrentKl),
+            LogRatioVariance = Joined(part => part.LogRatioVariance),
+            ObjectiveShift = Joined(part => part.ObjectiveShift),
+            PolicyShift = Joined(part => part.PolicyShift),
+        };
+    }
 
     /// <summary>Checks that every array has <paramref name="tokens"/> entries.</summary>
     internal void Validate(int tokens)

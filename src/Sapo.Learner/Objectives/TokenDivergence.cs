@@ -6,8 +6,9 @@ namespace Sapo.Learner.Objectives;
 /// bounds of the divergence over the vocabulary.
 /// </summary>
 /// <param name="name">binary-tv, binary-kl, topk-tv or topk-kl.</param>
+/// <param name="topK">k of the top-k forms; 0 for the binary ones.</param>
 /// <param name="includeSampled">Top-k: whether the sampled token joins the list where it is not in it.</param>
-internal sealed class TokenDivergence(string name, bool includeSampled)
+internal sealed class TokenDivergence(string name, int topK, bool includeSampled)
 {
     /// <summary>The published code's guard of 1 - p in the binary KL.</summary>
     private const double BinaryGuard = 1e-8;
@@ -15,11 +16,11 @@ internal sealed class TokenDivergence(string name, bool includeSampled)
     /// <summary>The published code's smallest mass of the rest of the vocabulary.</summary>
     private const double SmallestRest = 1e-12;
 
-    /// <summary>Whether it looks at the most likely tokens of both policies.</summary>
-    public bool NeedsTopK => !name.StartsWith("binary", StringComparison.Ordinal);
+    /// <summary>How many of the old policy's most likely tokens it looks at; 0 for the binary forms.</summary>
+    public int TopK => topK;
 
     /// <summary>[n] D of every counted token.</summary>
-    public double[] Of(CountedTokens tokens) => NeedsTopK ? TopK(tokens) : Binary(tokens);
+    public double[] Of(CountedTokens tokens) => topK > 0 ? OverTopK(tokens) : Binary(tokens);
 
     private double[] Binary(CountedTokens tokens)
     {
@@ -35,7 +36,7 @@ internal sealed class TokenDivergence(string name, bool includeSampled)
         return divergences;
     }
 
-    private double[] TopK(CountedTokens tokens)
+    private double[] OverTopK(CountedTokens tokens)
     {
         double[][] anchor = tokens.NeededValues("top-k probabilities of the anchor policy", batch => batch.Distributions?.AnchorTopK, name);
         double[][] current = tokens.NeededValues("top-k probabilities of the current policy", batch => batch.Distributions?.CurrentTopK, name);

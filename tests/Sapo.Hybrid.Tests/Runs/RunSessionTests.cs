@@ -1,8 +1,6 @@
 // The whole stack on a tiny model: ONNX Runtime samples, TorchSharp learns, every version is published and swapped in.
 using System.Runtime.InteropServices;
 using System.Text;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using Sapo.Core;
 using Sapo.Core.Options;
 using Sapo.Core.Safetensors;
@@ -18,7 +16,7 @@ public sealed class RunSessionTests
     public async Task RunAsync_SmallRun_LeavesEverythingARunFolderHolds()
     {
         using var folder = new TemporaryFolder();
-        var observer = new Recorder();
+        var observer = new RunRecorder();
         var outcome = await RunSession.RunAsync(Options(steps: 3), folder.Path, fresh: false, observer, TimeProvider.System, default);
 
         Assert.False(outcome.WasFinished);
@@ -37,7 +35,7 @@ public sealed class RunSessionTests
         Assert.Contains("<svg", report, StringComparison.Ordinal);
         Assert.DoesNotContain("http", report.Replace("http-equiv", "", StringComparison.Ordinal), StringComparison.Ordinal); // nothing is fetched
 
-        var again = await RunSession.RunAsync(Options(steps: 3), folder.Path, fresh: false, new Recorder(), TimeProvider.System, default);
+        var again = await RunSession.RunAsync(Options(steps: 3), folder.Path, fresh: false, new RunRecorder(), TimeProvider.System, default);
         Assert.True(again.WasFinished);
     }
 
@@ -46,19 +44,19 @@ public sealed class RunSessionTests
     {
         using var straight = new TemporaryFolder();
         using var interrupted = new TemporaryFolder();
-        await RunSession.RunAsync(Options(Steps), straight.Path, fresh: false, new Recorder(), TimeProvider.System, default);
+        await RunSession.RunAsync(Options(Steps), straight.Path, fresh: false, new RunRecorder(), TimeProvider.System, default);
 
         using var stop = new CancellationTokenSource();
-        var first = new Recorder { OnStep = record => { if (record.Step == 3) stop.Cancel(); } };
+        var first = new RunRecorder { OnStep = record => { if (record.Step == 3) stop.Cancel(); } };
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunSession.RunAsync(Options(Steps), interrupted.Path, fresh: false, first, TimeProvider.System, stop.Token));
         Assert.False(File.Exists(interrupted.At("report.html")));
         await File.AppendAllTextAsync(interrupted.At("metrics.jsonl"), "{\"step\":4,\"vers"); // a kill in the middle of a line
-        var second = new Recorder();
+        var second = new RunRecorder();
         await RunSession.RunAsync(Options(Steps), interrupted.Path, fresh: false, second, TimeProvider.System, default);
 
         Assert.Equal([4, 5, 6], second.Records.Select(record => record.Step));
         Assert.Contains(second.News, line => line.Contains("after step 3 of 6", StringComparison.Ordinal));
-        Assert.Equal(WithoutTimes(straight), WithoutTimes(interrupted));
+        Assert.Equal(TinyRun.WithoutTimes(straight.Path), TinyRun.WithoutTimes(interrupted.Path));
         Assert.Equal(await File.ReadAllBytesAsync(straight.At("final", "model.safetensors")), await File.ReadAllBytesAsync(interrupted.At("final", "model.safetensors")));
         Assert.Equal(await File.ReadAllTextAsync(straight.At("rollouts", "after.jsonl")), await File.ReadAllTextAsync(interrupted.At("rollouts", "after.jsonl")), StringComparer.Ordinal);
     }
@@ -68,12 +66,12 @@ public sealed class RunSessionTests
     {
         using var folder = new TemporaryFolder();
         using var stop = new CancellationTokenSource();
-        var first = new Recorder { OnStep = record => { if (record.Step == 3) stop.Cancel(); } };
+        var first = new RunRecorder { OnStep = record => { if (record.Step == 3) stop.Cancel(); } };
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunSession.RunAsync(Options(Steps), folder.Path, fresh: false, first, TimeProvider.System, stop.Token));
         Assert.Equal((2, 1, 8), (first.Records[2].Comparison!.Version, first.Records[2].Comparison!.Previous, first.Records[2].Comparison!.Completions));
         FillWithNoise(folder.At("checkpoints", "step-000003"));
 
-        var second = new Recorder();
+        var second = new RunRecorder();
         var error = await Assert.ThrowsAsync<PolicyBrokenException>(() => RunSession.RunAsync(Options(Steps), folder.Path, fresh: false, second, TimeProvider.System, default));
         Assert.StartsWith("Policy v000003 looks broken: over 8 completions its mean log-prob per token is", error.Message, StringComparison.Ordinal);
         Assert.Empty(second.Records);
@@ -86,7 +84,7 @@ public sealed class RunSessionTests
     public async Task RunAsync_Asynchronous_StaysWithinItsStaleness()
     {
         using var folder = new TemporaryFolder();
-        var observer = new Recorder();
+        var observer = new RunRecorder();
         await RunSession.RunAsync(Options(Steps) with { MaxStaleness = 2 }, folder.Path, fresh: false, observer, TimeProvider.System, default);
         Assert.Equal(Steps, observer.Records.Count);
         Assert.All(observer.Records, record => Assert.InRange(record.Completions.MaxStaleness, 0, 2));
@@ -97,14 +95,14 @@ public sealed class RunSessionTests
     public async Task RunAsync_ProblemsFromAFile_TrainsOnAModelFolder()
     {
         using var folder = new TemporaryFolder();
-        await RunSession.RunAsync(Options(1), folder.At("first"), fresh: false, new Recorder(), TimeProvider.System, default);
+        await RunSession.RunAsync(Options(1), folder.At("first"), fresh: false, new RunRecorder(), TimeProvider.System, default);
         var problems = folder.File("p.jsonl", string.Concat(Enumerable.Range(10, 20).Select(a => $"{{\"prompt\": \"{a}+11=\", \"answer\": {a + 11}}}\n")));
         var options = Options(2) with
         {
             Model = new ModelOptions { Folder = folder.At("first", "final") }, ColdStart = null,
             Task = new JsonlTaskOptions { Train = problems, HeldOut = problems, Chat = false },
         };
-        var observer = new Recorder();
+        var observer = new RunRecorder();
         var outcome = await RunSession.RunAsync(options.Validated(), folder.At("second"), fresh: false, observer, TimeProvider.System, default);
         Assert.Equal(2, observer.Records.Count);
         Assert.Equal(16, outcome.After!.Problems);
@@ -125,7 +123,7 @@ public sealed class RunSessionTests
             Model = new ModelOptions { Folder = folder.At("model") }, ColdStart = null,
             Task = new JsonlTaskOptions { Train = jsonl, HeldOut = jsonl, Reward = "exact", Chat = false },
         };
-        await Assert.ThrowsAsync<UserErrorException>(() => RunSession.RunAsync(options.Validated(), folder.At("run"), fresh: false, new Recorder(), TimeProvider.System, default));
+        await Assert.ThrowsAsync<UserErrorException>(() => RunSession.RunAsync(options.Validated(), folder.At("run"), fresh: false, new RunRecorder(), TimeProvider.System, default));
     }
 
     private static RunOptions Options(int steps) => RunOptionsReader.Parse(Encoding.UTF8.GetBytes(
@@ -156,35 +154,6 @@ public sealed class RunSessionTests
                 stream.Position = entry.FileOffset;
                 stream.Write(MemoryMarshal.AsBytes<float>(noise));
             }
-        }
-    }
-
-    /// <summary>The metrics of a run, the times left out.</summary>
-    private static string WithoutTimes(TemporaryFolder folder) => string.Join('\n', File.ReadLines(folder.At("metrics.jsonl")).Select(line =>
-    {
-        var record = JsonNode.Parse(line)!.AsObject();
-        Assert.True(record.Remove("time"));
-        return record.ToJsonString(JsonSerializerOptions.Default);
-    }));
-
-    private sealed class Recorder : IRunObserver
-    {
-        public List<StepRecord> Records { get; } = [];
-
-        public List<string> News { get; } = [];
-
-        public Action<StepRecord>? OnStep { get; init; }
-
-        public void Say(string line) => News.Add(line);
-
-        public void ColdStartAdvanced(ColdStartRecord record, int steps) => News.Add($"cold start {record.Step} of {steps}");
-
-        public void Evaluated(string moment, EvaluationResult result) => News.Add(moment);
-
-        public void StepDone(StepRecord record, int steps)
-        {
-            Records.Add(record);
-            OnStep?.Invoke(record);
         }
     }
 }

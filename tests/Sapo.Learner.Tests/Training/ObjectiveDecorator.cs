@@ -13,6 +13,8 @@ internal abstract class ObjectiveDecorator(IObjective inner) : IObjective
 
     public virtual ObjectiveNeeds Needs => inner.Needs;
 
+    public DistributionRequest? Distributions => inner.Distributions;
+
     public IReadOnlyDictionary<string, double> State => inner.State;
 
     public ObjectiveBatch Prepare(ObjectiveBatch miniBatch) => inner.Prepare(miniBatch);

@@ -6,13 +6,23 @@ namespace Sapo.Learner.Objectives.Terms;
 /// value (symmetric) or from 0 up. The denominator is the number of kept tokens of the completion (at least 1), or the constant
 /// of the aggregation. W = r where kept and not clipped, else 0. <see cref="LastLayerCurvature"/> computes m_H and m_F.
 /// </summary>
-internal sealed class CapoTerm(RatioClip clip, double policyShiftLimit, double objectiveShiftLimit, bool symmetric, bool meanOfKept) : PolicyTerm
+/// <param name="clip">Bounds of the ratio.</param>
+/// <param name="curvature">What the learner must compute of the last layer.</param>
+/// <param name="policyShiftLimit">m_F must lie below.</param>
+/// <param name="objectiveShiftLimit">m_H must lie below.</param>
+/// <param name="symmetric">Whether m_H is limited in absolute value.</param>
+/// <param name="meanOfKept">Whether a completion's denominator is its kept tokens.</param>
+internal sealed class CapoTerm(
+    RatioClip clip, DistributionRequest curvature, double policyShiftLimit, double objectiveShiftLimit, bool symmetric, bool meanOfKept) : PolicyTerm
 {
     /// <inheritdoc />
     public override string Name => "capo";
 
     /// <inheritdoc />
-    public override ObjectiveNeeds Needs => ObjectiveNeeds.Distributions | ObjectiveNeeds.SilentRows;
+    public override ObjectiveNeeds Needs => ObjectiveNeeds.SilentRows;
+
+    /// <inheritdoc />
+    public override DistributionRequest? Distributions => curvature;
 
     /// <inheritdoc />
     public override void Evaluate(CountedTokens tokens, TermBuffers terms)

@@ -18,7 +18,7 @@ internal sealed class DppoTerm(TokenDivergence divergence, double deltaLow, doub
     public override AnchorPolicy? RequiredAnchor => AnchorPolicy.Sampler;
 
     /// <inheritdoc />
-    public override ObjectiveNeeds Needs => divergence.NeedsTopK ? ObjectiveNeeds.Distributions : ObjectiveNeeds.None;
+    public override DistributionRequest? Distributions => divergence.TopK > 0 ? new(DistributionFacts.TopK, divergence.TopK) : null;
 
     /// <inheritdoc />
     public override void Evaluate(CountedTokens tokens, TermBuffers terms)

@@ -17,7 +17,7 @@ internal sealed class GuardTextTerm(string kappaRule, double? kappa, double epsi
     public override string Name => "guard-text";
 
     /// <inheritdoc />
-    public override ObjectiveNeeds Needs => ObjectiveNeeds.OldPolicy | ObjectiveNeeds.Distributions;
+    public override DistributionRequest? Distributions { get; } = new(DistributionFacts.Divergence);
 
     /// <inheritdoc />
     public override ObjectiveScope Scope => kappaRule == "constant" ? ObjectiveScope.Sequence : ObjectiveScope.MiniBatch;
