@@ -5,6 +5,7 @@
 //
 // The old distributions are computed again from what was kept, so nothing of size [tokens, vocabulary] ever exists; a
 // chunk's logits fit the language head's memory budget.
+using Sapo.Core;
 using Sapo.Learner.Batches;
 using Sapo.Learner.Model;
 using Sapo.Learner.Objectives;
@@ -14,19 +15,31 @@ using static TorchSharp.torch;
 namespace Sapo.Learner;
 
 /// <summary>Answers a <see cref="DistributionRequest"/> during one policy step.</summary>
-/// <param name="request">What is asked.</param>
-/// <param name="model">The policy.</param>
-/// <param name="optimizer">Its optimizer: CAPO looks at the moments of the output projection.</param>
-internal sealed class DistributionProbe(DistributionRequest request, DecoderModel model, AdamW optimizer)
+internal sealed class DistributionProbe
 {
     /// <summary>Bytes of one [tokens, k, hidden] intermediate of Adam's direction.</summary>
     private const long DirectionBytes = 32L << 20;
 
+    private readonly DistributionRequest _request;
+    private readonly DecoderModel _model;
+    private readonly AdamW _optimizer;
     private readonly Dictionary<TrainingRow, Tensor> _oldHeadInputs = new(ReferenceEqualityComparer.Instance);
     private Tensor? _oldWeight;
 
+    /// <summary>A probe of one model.</summary>
+    /// <param name="request">What is asked.</param>
+    /// <param name="model">The policy.</param>
+    /// <param name="optimizer">Its optimizer: CAPO looks at the moments of the output projection.</param>
+    /// <exception cref="UserErrorException">CAPO's model is asked for, but the output projection is not trained.</exception>
+    public DistributionProbe(DistributionRequest request, DecoderModel model, AdamW optimizer)
+    {
+        if (request.Facts == DistributionFacts.Curvature && model.HeadSlot is null)
+            throw new UserErrorException("Objective capo is given with an adapter", "a model whose output projection is trained, which is what its last-layer model is about", "Train without the adapter, or choose another objective");
+        (_request, _model, _optimizer) = (request, model, optimizer);
+    }
+
     /// <summary>Whether the anchor pass must show the old policy by <see cref="Remember"/>.</summary>
-    public bool ComparesWithOldPolicy => request.ComparesWithOldPolicy;
+    public bool ComparesWithOldPolicy => _request.ComparesWithOldPolicy;
 
     /// <summary>Keeps the old policy's head inputs of some rows; the model's weights must still be the old ones.</summary>
     /// <param name="rows">The rows packed into the batch, in order.</param>
@@ -35,7 +48,7 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
     public void Remember(TrainingRow[] rows, PackedTokens batch, Tensor headInput)
     {
         using var scope = NewDisposeScope();
-        _oldWeight ??= model.Head.CopyWeight().DetachFromDisposeScope();
+        _oldWeight ??= _model.Head.CopyWeight().DetachFromDisposeScope();
         long start = 0;
         foreach (var row in rows)
         {
@@ -52,7 +65,7 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
     public TokenDistributions Look(TrainingRow[] rows, PackedTokens batch, Tensor headInput, double learningRate)
     {
         using var scope = NewDisposeScope();
-        return request.Facts switch
+        return _request.Facts switch
         {
             DistributionFacts.TopK => TopK(OldHeadInputs(rows), batch, headInput),
             DistributionFacts.Divergence => Divergence(OldHeadInputs(rows), batch, headInput),
@@ -74,12 +87,12 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
     private TokenDistributions TopK(Tensor oldHeadInput, PackedTokens batch, Tensor headInput)
     {
         var (old, current, contained) = (new List<double[]>(), new List<double[]>(), new List<bool>());
-        foreach (var chunk in model.Head.Chunks(headInput))
+        foreach (var chunk in _model.Head.Chunks(headInput))
         {
             using var scope = NewDisposeScope();
-            var (likeliest, ids) = model.Head.LogDistributions(oldHeadInput, batch, chunk, _oldWeight).topk(TopKOf(model.Config.VocabSize));
+            var (likeliest, ids) = _model.Head.LogDistributions(oldHeadInput, batch, chunk, _oldWeight).topk(Math.Min(_request.TopK, _model.Config.VocabSize));
             old.AddRange(Rows(likeliest.exp_()));
-            current.AddRange(Rows(model.Head.LogDistributions(headInput, batch, chunk).gather(1, ids).exp_()));
+            current.AddRange(Rows(_model.Head.LogDistributions(headInput, batch, chunk).gather(1, ids).exp_()));
             var listed = HostArrays.Int64(ids).Chunk((int)ids.shape[1]);
             contained.AddRange(listed.Select((list, token) => list.Contains(batch.Targets[chunk.First + token])));
         }
@@ -89,11 +102,11 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
     private TokenDistributions Divergence(Tensor oldHeadInput, PackedTokens batch, Tensor headInput)
     {
         var (divergences, variances) = (new List<double>(), new List<double>());
-        foreach (var chunk in model.Head.Chunks(headInput))
+        foreach (var chunk in _model.Head.Chunks(headInput))
         {
             using var scope = NewDisposeScope();
-            var old = model.Head.LogDistributions(oldHeadInput, batch, chunk, _oldWeight);
-            var logRatio = model.Head.LogDistributions(headInput, batch, chunk).sub_(old);
+            var old = _model.Head.LogDistributions(oldHeadInput, batch, chunk, _oldWeight);
+            var logRatio = _model.Head.LogDistributions(headInput, batch, chunk).sub_(old);
             var probability = old.exp_();
             var mean = (probability * logRatio).sum(1, keepdim: true);
             divergences.AddRange(HostArrays.Double(mean).Select(value => Math.Max(0, -value))); // below 0 by rounding alone
@@ -106,17 +119,17 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
     private TokenDistributions Curvature(double[] advantages, PackedTokens batch, Tensor headInput, double learningRate)
     {
         var shifts = new List<(double Objective, double Policy)>();
-        foreach (var chunk in model.Head.Chunks(headInput))
+        foreach (var chunk in _model.Head.Chunks(headInput))
         {
             using var scope = NewDisposeScope();
             var ofChunk = advantages[(int)chunk.First..(int)(chunk.First + chunk.Count)];
-            var (likeliest, ids) = model.Head.LogDistributions(headInput, batch, chunk).topk(TopKOf(model.Config.VocabSize));
+            var (likeliest, ids) = _model.Head.LogDistributions(headInput, batch, chunk).topk(Math.Min(_request.TopK, _model.Config.VocabSize));
             var probability = (likeliest - likeliest.logsumexp(1, keepdim: true)).exp_();
             var targets = batch.TargetIds.narrow(0, chunk.First, chunk.Count).unsqueeze(1);
             var score = ids.eq(targets).to_type(probability.dtype).sub_(probability); // v = onehot(sampled) - pi
             var rowGradient = tensor(ofChunk, device: headInput.device).to_type(score.dtype).unsqueeze(1).mul(score);
             var hidden = headInput.narrow(0, chunk.First, chunk.Count);
-            var step = request.AdamDirection && optimizer.Steps > 0
+            var step = _request.AdamDirection && _optimizer.Steps > 0
                 ? AdamSteps(hidden, ids, rowGradient)
                 : rowGradient * (hidden * hidden).sum(1, keepdim: true); // u = G h
             var scoreByStep = HostArrays.Double((score * step).sum(1));
@@ -134,11 +147,11 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
     /// </summary>
     private Tensor AdamSteps(Tensor hidden, Tensor ids, Tensor rowGradient)
     {
-        var (options, slot, k, width) = (optimizer.Options, model.HeadSlot, ids.shape[1], hidden.shape[1]);
-        var first = optimizer.FirstMoment.narrow(0, slot.Offset, slot.Count).view(slot.Shape);
-        var second = optimizer.SecondMoment.narrow(0, slot.Offset, slot.Count).view(slot.Shape);
-        var firstCorrection = 1 - Math.Pow(options.Beta1, optimizer.Steps + 1);
-        var secondCorrection = 1 - Math.Pow(options.Beta2, optimizer.Steps + 1);
+        var (options, slot, k, width) = (_optimizer.Options, _model.HeadSlot!, ids.shape[1], hidden.shape[1]);
+        var first = _optimizer.FirstMoment.narrow(0, slot.Offset, slot.Count).view(slot.Shape);
+        var second = _optimizer.SecondMoment.narrow(0, slot.Offset, slot.Count).view(slot.Shape);
+        var firstCorrection = 1 - Math.Pow(options.Beta1, _optimizer.Steps + 1);
+        var secondCorrection = 1 - Math.Pow(options.Beta2, _optimizer.Steps + 1);
         var steps = rowGradient.empty_like();
         var most = Math.Max(1, DirectionBytes / (k * width * hidden.ElementSize));
         for (long start = 0; start < hidden.shape[0]; start += most)
@@ -155,8 +168,6 @@ internal sealed class DistributionProbe(DistributionRequest request, DecoderMode
         }
         return steps;
     }
-
-    private int TopKOf(int vocabulary) => Math.Min(request.TopK, vocabulary);
 
     private static IEnumerable<double[]> Rows(Tensor values) => HostArrays.Double(values).Chunk((int)values.shape[1]);
 }

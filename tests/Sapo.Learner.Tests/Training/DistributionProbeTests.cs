@@ -135,7 +135,7 @@ public sealed class DistributionProbeTests
         /// <summary>AdamW's moments of some rows of the output projection.</summary>
         public LastLayerCurvature.AdamRows Moments(int[] ids)
         {
-            var (optimizer, slot, width) = (_update.Optimizer, _policy.Model.HeadSlot, _policy.Model.Config.HiddenSize);
+            var (optimizer, slot, width) = (_update.Optimizer, _policy.Model.HeadSlot!, _policy.Model.Config.HiddenSize);
             double[][] RowsOf(Tensor moment)
             {
                 var all = HostArrays.Double(moment);
