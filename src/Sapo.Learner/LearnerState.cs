@@ -1,6 +1,5 @@
-// A learner's state as one safetensors file: weights, both moments and, where there is one, the reference policy per parameter,
-// and the counts. One file, written
-// atomically: whenever the process stops, a whole state is there. Everything is stored as it is in memory, so a restored
+// A learner's state as one safetensors file: what is trained (all weights, or an adapter's), both moments and, where it is a copy,
+// the reference policy, per parameter, and the counts. One file, written atomically: whenever the process stops, a whole state is there. Everything is stored as it is in memory, so a restored
 // learner goes on bit for bit.
 using System.Runtime.InteropServices;
 using Sapo.Core;
@@ -27,7 +26,7 @@ internal static class LearnerState
         var tensors = new List<WeightTensor>();
         foreach (var (prefix, buffer) in Buffers(parameters, reference, update))
             tensors.AddRange(WeightTensors(prefix, parameters, buffer.cpu()));
-        tensors.Add(Scalar(Counts, WeightType.I64, [version, batches, update.Optimizer.Steps, update.Skipped]));
+        tensors.Add(Scalar(Counts, WeightType.I64, [version, batches, update.Optimizer.Steps, update.Skipped, update.SkippedInARow]));
         tensors.AddRange(objective.Select(pair => Scalar(ObjectivePrefix + pair.Key, WeightType.F64, [pair.Value])));
         AtomicFile.Write(Path.Combine(folder, FileName), stream => SafetensorsWriter.Write(stream, tensors));
     }
@@ -46,8 +45,8 @@ internal static class LearnerState
                 var entry = Find(file, prefix + slot.Name, WeightType.F32, slot.Shape);
                 buffer.narrow(0, slot.Offset, slot.Count).copy_(tensor(MemoryMarshal.Cast<byte, float>(file.Read(entry)).ToArray()));
             }
-        var counts = MemoryMarshal.Cast<byte, long>(file.Read(Find(file, Counts, WeightType.I64, [4])));
-        (update.Optimizer.Steps, update.Skipped) = (counts[2], counts[3]);
+        var counts = MemoryMarshal.Cast<byte, long>(file.Read(Find(file, Counts, WeightType.I64, [5])));
+        (update.Optimizer.Steps, update.Skipped, update.SkippedInARow) = (counts[2], counts[3], counts[4]);
         var objective = file.Entries.Where(entry => entry.Name.StartsWith(ObjectivePrefix, StringComparison.Ordinal))
             .ToDictionary(entry => entry.Name[ObjectivePrefix.Length..], entry => MemoryMarshal.Read<double>(file.Read(entry)), StringComparer.Ordinal);
         return (counts[0], counts[1], objective);

@@ -7,6 +7,7 @@ using Sapo.Core;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Core.Safetensors;
+using Sapo.Learner.Adapters;
 using Sapo.Learner.Batches;
 using Sapo.Learner.Model;
 using Sapo.Learner.Objectives;
@@ -20,13 +21,14 @@ public sealed class PolicyLearner : IDisposable
 {
     private const double ProbeTemperature = 1; // ProbeSequence is defined at temperature 1
 
-    private readonly string _modelFolder;
+    private readonly PolicySource _source;
     private readonly LearnerOptions _options;
     private readonly IObjective _objective;
     private readonly int? _totalBatches;
     private readonly Device _device;
-    private readonly FlatParameters _parameters;
-    private readonly FlatParameters? _referenceParameters;
+    private readonly PolicyWeights _weights;
+    private readonly MergedWeights _merged;
+    private readonly ReferencePolicy? _reference;
     private readonly DecoderModel _model;
     private readonly ParameterUpdate _update;
     private readonly PolicyStep _step;
@@ -39,22 +41,50 @@ public sealed class PolicyLearner : IDisposable
     /// <param name="totalBatches">Rollout batches of the whole run, for schedules that end; null if unknown.</param>
     /// <exception cref="UserErrorException">The folder is broken or not supported, or options and objective do not fit together.</exception>
     public PolicyLearner(string modelFolder, LearnerOptions options, IObjective objective, int? totalBatches = null)
+        : this(new PolicySource(modelFolder), options, objective, totalBatches)
+    {
+    }
+
+    /// <summary>Loads a policy: a Hugging Face folder, and an adapter beside it where low-rank adaptation is used.</summary>
+    /// <param name="source">The folders.</param>
+    /// <param name="options">The learner's options.</param>
+    /// <param name="objective">What is optimised.</param>
+    /// <param name="totalBatches">Rollout batches of the whole run, for schedules that end; null if unknown.</param>
+    /// <exception cref="UserErrorException">A folder is broken or not supported, or folders, options and objective do not fit together.</exception>
+    public PolicyLearner(PolicySource source, LearnerOptions options, IObjective objective, int? totalBatches = null)
     {
         CheckFit(options.Validated(), objective);
         LearningRateSchedule.ForBatch(options, 1, totalBatches);
-        (_modelFolder, _options, _objective, _totalBatches, _device) = (modelFolder, options, objective, totalBatches, CPU);
-        using var checkpoint = HuggingFaceCheckpoint.Open(modelFolder);
+        (_source, _options, _objective, _totalBatches, _device) = (source, options, objective, totalBatches, CPU);
+        using var checkpoint = HuggingFaceCheckpoint.Open(source.ModelFolder);
         Config = checkpoint.Config;
-        _parameters = new FlatParameters(Config, ScalarType.Float32, _device);
-        _parameters.Load(checkpoint);
-        _model = new DecoderModel(Config, _parameters);
-        if (objective.Needs.HasFlag(ObjectiveNeeds.ReferencePolicy)) _referenceParameters = new FlatParameters(Config, ScalarType.Float32, _device);
-        _update = new ParameterUpdate(_parameters, AdamWOptions.From(options));
-        _step = new PolicyStep(_model, _referenceParameters is null ? null : new DecoderModel(Config, _referenceParameters), objective, _update, options, _device);
+        var adapter = AdapterOf(source, options, Config, _device);
+        try
+        {
+            _weights = new PolicyWeights(new FlatParameters(Config, ScalarType.Float32, _device, frozen: adapter is not null), adapter);
+            _weights.Checkpoint.Load(checkpoint);
+            _model = new DecoderModel(Config, _weights);
+            if (objective.Needs.HasFlag(ObjectiveNeeds.ReferencePolicy)) _reference = ReferenceOf(source, Config, _weights, _device);
+        }
+        catch
+        {
+            _weights?.Checkpoint.Dispose();
+            adapter?.Dispose();
+            throw;
+        }
+        _merged = new MergedWeights(_weights);
+        _update = new ParameterUpdate(_weights.Trained, AdamWOptions.From(options));
+        _step = new PolicyStep(_model, _reference?.Model, objective, _update, options, _device);
     }
 
     /// <summary>The model's architecture.</summary>
     public ModelConfig Config { get; }
+
+    /// <summary>Whether an adapter is trained instead of the model's own weights.</summary>
+    public bool IsAdapted => _weights.Adapter is not null;
+
+    /// <summary>Number of parameters that are trained.</summary>
+    public long TrainedParameterCount => _weights.Trained.Values.shape[0];
 
     /// <summary>Which policy version the weights are: 0 at first, 1 more after every <see cref="Step"/>.</summary>
     public PolicyVersion Version { get; private set; }
@@ -69,7 +99,7 @@ public sealed class PolicyLearner : IDisposable
     {
         foreach (var row in batch.MiniBatches.SelectMany(miniBatch => miniBatch.Rows)) Check(row);
         using var scope = NewDisposeScope();
-        if (_batches == 0) _referenceParameters?.Values.copy_(_parameters.Values); // the policy as it is when this training begins
+        if (_batches == 0) _reference?.Renew(_weights); // the policy as it is when this training begins
         var report = _step.Run(batch, LearningRateSchedule.ForBatch(_options, _batches + 1, _totalBatches), Version.Next);
         _batches++;
         Version = Version.Next;
@@ -88,8 +118,8 @@ public sealed class PolicyLearner : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(routerBalance);
         if (routerBalance > 0 && Config.Mixture is null)
-            throw new UserErrorException($"A router balance of {routerBalance} is asked for, but {_modelFolder} is a dense model", "0", "Leave the balance out");
-        return new SupervisedTraining(_model, _parameters, options, routerBalance, _options.MaxTokensPerMicroBatch, _device);
+            throw new UserErrorException($"A router balance of {routerBalance} is asked for, but {_source.ModelFolder} is a dense model", "0", "Leave the balance out");
+        return new SupervisedTraining(_model, options, routerBalance, _options.MaxTokensPerMicroBatch, _device);
     }
 
     /// <summary>Begins preference training (DPO) of the same weights with fresh moments, the present weights being its reference.</summary>
@@ -97,7 +127,7 @@ public sealed class PolicyLearner : IDisposable
     /// <param name="beta">How strongly the policy is held to the reference.</param>
     /// <returns>The caller disposes it before the learner.</returns>
     public PreferenceTraining StartPreferences(AdamWOptions options, double beta = PreferenceLoss.DefaultBeta) =>
-        new(_model, _parameters, options, beta, _options.MaxTokensPerMicroBatch, _device);
+        new(_model, options, beta, _options.MaxTokensPerMicroBatch, _device);
 
     /// <summary>Log-probs of sequences under the present weights.</summary>
     /// <param name="sequences">Token ids, at least one each.</param>
@@ -121,43 +151,77 @@ public sealed class PolicyLearner : IDisposable
         return results;
     }
 
-    /// <summary>The present weights, without a copy on the CPU: valid until the next step, restore or dispose.</summary>
+    /// <summary>
+    /// The present weights, an adapter merged into those it adapts and everything else without a copy: valid until the next step,
+    /// snapshot, restore or dispose. The probe's log-probs are computed with the adapter as it is, not from the merged weights.
+    /// </summary>
     /// <param name="probeTokens">Sequences of at least two ids whose log-probs an engine will be checked with.</param>
     public WeightSnapshot Snapshot(IReadOnlyList<int[]> probeTokens)
     {
         var logProbs = LogProbs(probeTokens, ProbeTemperature);
         return new WeightSnapshot(
-            Version, [.. LearnerState.WeightTensors("", _parameters, _parameters.Values)],
+            Version, _merged.Tensors(),
             [.. probeTokens.Zip(logProbs, (tokens, values) => new ProbeSequence(tokens, values))]);
     }
 
-    /// <summary>Writes weights, moments and counts into a folder, atomically.</summary>
-    public void SaveState(string folder) => LearnerState.Save(folder, _parameters, _referenceParameters, _update, Version.Value, _batches, _objective.State);
+    /// <summary>Writes what is trained, with an adapter that alone, its moments and the counts into a folder, atomically.</summary>
+    public void SaveState(string folder) => LearnerState.Save(folder, _weights.Trained, _reference?.Copied, _update, Version.Value, _batches, _objective.State);
 
     /// <summary>Takes back what <see cref="SaveState"/> wrote; training goes on as if it had never stopped, bit for bit.</summary>
     /// <exception cref="UserErrorException">There is no state in the folder, it is broken, or of another model or objective.</exception>
     public void RestoreState(string folder)
     {
-        (var version, _batches, var objective) = LearnerState.Restore(folder, _parameters, _referenceParameters, _update);
+        (var version, _batches, var objective) = LearnerState.Restore(folder, _weights.Trained, _reference?.Copied, _update);
         Version = new PolicyVersion(version);
         _objective.Restore(objective);
     }
 
-    /// <summary>Saves the present weights as a Hugging Face folder: model.safetensors in F32, beside copies of the original folder's other files.</summary>
+    /// <summary>Saves the adapter in PEFT's format: adapter_config.json and adapter_model.safetensors.</summary>
+    /// <exception cref="InvalidOperationException">There is none: see <see cref="IsAdapted"/>.</exception>
+    public void SaveAdapter(string folder) =>
+        AdapterFolder.Write(folder, _weights.Adapter ?? throw new InvalidOperationException("This learner trains the model's own weights."), _source.ModelFolder);
+
+    /// <summary>Saves the present weights, an adapter merged in, as a Hugging Face folder: model.safetensors in F32, beside copies of the original folder's other files.</summary>
     public void SaveModel(string folder)
     {
         Directory.CreateDirectory(folder);
-        foreach (var file in Directory.EnumerateFiles(_modelFolder).Where(file => !IsWeights(Path.GetFileName(file))))
+        foreach (var file in Directory.EnumerateFiles(_source.ModelFolder).Where(file => !IsWeights(Path.GetFileName(file))))
             File.Copy(file, Path.Combine(folder, Path.GetFileName(file)), overwrite: true);
-        AtomicFile.Write(Path.Combine(folder, PublishedPolicy.WeightsFile), stream => SafetensorsWriter.Write(stream, [.. LearnerState.WeightTensors("", _parameters, _parameters.Values)]));
+        AtomicFile.Write(Path.Combine(folder, PublishedPolicy.WeightsFile), stream => SafetensorsWriter.Write(stream, _merged.Tensors()));
     }
 
     /// <inheritdoc />
     public void Dispose()
     {
         _update.Dispose();
-        _parameters.Dispose();
-        _referenceParameters?.Dispose();
+        _reference?.Dispose();
+        _merged.Dispose();
+        _weights.Adapter?.Dispose();
+        _weights.Checkpoint.Dispose();
+    }
+
+    private static LowRankAdapter? AdapterOf(PolicySource source, LearnerOptions options, ModelConfig config, Device device)
+    {
+        if (source.AdapterFolder is { } folder)
+        {
+            if (options.Lora is not null) throw new ArgumentException("An adapter to start from brings its own low-rank options.", nameof(options));
+            var (read, dropout) = AdapterFolder.Read(folder, config, ScalarType.Float32, device);
+            if (dropout == 0) return read;
+            read.Dispose();
+            throw new UserErrorException(
+                $"{Path.Combine(folder, AdapterConfig.FileName)}: lora_dropout is {dropout}", "0: a policy is trained with the log-probs it samples with", "Set it to 0; the adapter's weights stay what they are");
+        }
+        if (options.Lora is not { } lora) return null;
+        var adapter = new LowRankAdapter(lora, config, ScalarType.Float32, device);
+        adapter.Initialize(source.Seed);
+        return adapter;
+    }
+
+    private static ReferencePolicy ReferenceOf(PolicySource source, ModelConfig config, PolicyWeights weights, Device device)
+    {
+        if (source.ReferenceFolder is not { } folder) return ReferencePolicy.CopyOf(config, weights);
+        var isBase = string.Equals(Path.GetFullPath(folder), Path.GetFullPath(source.ModelFolder), StringComparison.Ordinal);
+        return isBase && weights.Adapter is not null ? ReferencePolicy.BaseOf(config, weights) : ReferencePolicy.Load(folder, config, device);
     }
 
     private static bool IsWeights(string name) =>

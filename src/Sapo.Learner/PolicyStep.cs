@@ -46,7 +46,7 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
 
     private StepReport RunMiniBatches(TrainingBatch batch, double learningRate, PolicyVersion version)
     {
-        var measured = new StepMeasurements(model.Config);
+        var measured = new StepMeasurements(model);
         var (old, referenced) = measured.Time("anchor", () => AnchorPasses(batch));
         foreach (var miniBatch in batch.MiniBatches)
         {

@@ -27,20 +27,18 @@ public sealed record PreferenceReport(double Loss, double Accuracy, double MeanM
 /// </summary>
 public sealed class PreferenceTraining : IDisposable
 {
-    private readonly DecoderModel _model, _reference;
-    private readonly FlatParameters _referenceParameters;
+    private readonly DecoderModel _model;
+    private readonly ReferencePolicy _reference;
     private readonly ParameterUpdate _update;
     private readonly double _beta;
     private readonly int _maxTokens;
     private readonly Device _device;
 
-    internal PreferenceTraining(DecoderModel model, FlatParameters parameters, AdamWOptions options, double beta, int maxTokens, Device device)
+    internal PreferenceTraining(DecoderModel model, AdamWOptions options, double beta, int maxTokens, Device device)
     {
         (_model, _beta, _maxTokens, _device) = (model, beta, maxTokens, device);
-        _referenceParameters = new FlatParameters(model.Config, parameters.Values.dtype, device);
-        _referenceParameters.Values.copy_(parameters.Values);
-        _reference = new DecoderModel(model.Config, _referenceParameters);
-        _update = new ParameterUpdate(parameters, options);
+        _reference = ReferencePolicy.CopyOf(model.Config, model.Weights);
+        _update = new ParameterUpdate(model.Weights.Trained, options);
     }
 
     /// <summary>One optimizer step on the mean loss of some pairs.</summary>
@@ -57,7 +55,7 @@ public sealed class PreferenceTraining : IDisposable
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], _device);
             using var pass = _model.Forward(packed);
-            var result = Evaluate(rows[first..(first + count)], pass.Values!.LogProbs, _reference.Evaluate(packed).LogProbs, pairs.Count);
+            var result = Evaluate(rows[first..(first + count)], pass.Values!.LogProbs, _reference.Model.Evaluate(packed).LogProbs, pairs.Count);
             double[] slopes = [.. rows[first..(first + count)].SelectMany((row, index) =>
                 Enumerable.Repeat((index % 2 == 0 ? result.ChosenGradients : result.RejectedGradients)[index / 2], row.Length))];
             _model.Backward(pass, slopes);
@@ -72,7 +70,7 @@ public sealed class PreferenceTraining : IDisposable
     public void Dispose()
     {
         _update.Dispose();
-        _referenceParameters.Dispose();
+        _reference.Dispose();
     }
 
     private PreferenceResult Evaluate(TrainingRow[] rows, double[] current, double[] reference, int totalPairs)

@@ -1,14 +1,14 @@
 using System.Diagnostics;
 using Sapo.Core;
-using Sapo.Core.Models;
 using Sapo.Learner.Batches;
+using Sapo.Learner.Model;
 using Sapo.Learner.Objectives;
 using Sapo.Learner.Optimization;
 
 namespace Sapo.Learner;
 
 /// <summary>Collects what one policy step reports.</summary>
-internal sealed class StepMeasurements(ModelConfig config)
+internal sealed class StepMeasurements(DecoderModel model)
 {
     private readonly Dictionary<string, double> _seconds = new(StringComparer.Ordinal);
     private readonly List<MiniBatchReport> _miniBatches = [];
@@ -32,8 +32,8 @@ internal sealed class StepMeasurements(ModelConfig config)
     {
         _computedTokens += packed.TokenCount;
         _trainedTokens += packed.Targets.Length;
-        _flops += FlopCount.Training(config, packed);
-        _flopsWithoutSharing += FlopCount.TrainingWithoutSharing(config, packed);
+        _flops += FlopCount.Training(model.Config, packed, model.Weights.Adapter);
+        _flopsWithoutSharing += FlopCount.TrainingWithoutSharing(model.Config, packed, model.Weights.Adapter);
     }
 
     /// <summary>Counts a mini-batch; without computed rows, batch and result are null.</summary>

@@ -15,10 +15,10 @@ public sealed class SupervisedTraining : IDisposable
     private readonly int _maxTokens;
     private readonly Device _device;
 
-    internal SupervisedTraining(DecoderModel model, FlatParameters parameters, AdamWOptions options, double routerBalance, int maxTokens, Device device)
+    internal SupervisedTraining(DecoderModel model, AdamWOptions options, double routerBalance, int maxTokens, Device device)
     {
         (_model, _routerBalance, _maxTokens, _device) = (model, routerBalance, maxTokens, device);
-        _update = new ParameterUpdate(parameters, options);
+        _update = new ParameterUpdate(model.Weights.Trained, options);
     }
 
     /// <summary>One optimizer step on the mean cross-entropy over all completion tokens of a batch.</summary>

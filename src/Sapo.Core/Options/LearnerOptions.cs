@@ -45,6 +45,9 @@ public sealed record LearnerOptions
     /// <summary>True leaves completions that were cut off by the token limit out of the loss; they still count as sequences, and their rewards in the group's baseline. Default false.</summary>
     public bool MaskTruncated { get; init; }
 
+    /// <summary>Trains a low-rank adapter beside frozen weights; null (the default) trains the weights themselves.</summary>
+    public LoraOptions? Lora { get; init; }
+
     /// <summary>Checks every value once, at the edge.</summary>
     /// <exception cref="UserErrorException">A value is out of its range.</exception>
     public LearnerOptions Validated()
@@ -61,6 +64,7 @@ public sealed record LearnerOptions
         Check(WeightDecay >= 0, "weightDecay", WeightDecay, "0 or more");
         Check(MaxGradientNorm is null or > 0, "maxGradientNorm", MaxGradientNorm ?? 0, "a positive number, or null to not clip");
         Check(Anchor is "behaviour" or "recomputed", "anchor", Anchor, "behaviour or recomputed");
+        Lora?.Validated();
         return this;
     }
 

@@ -42,15 +42,15 @@ public sealed record LoraOptions
     public static IReadOnlyList<string> DefaultTargets { get; } = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
     /// <summary>The list in force; empty where an expression decides.</summary>
-    public IReadOnlyList<string> Targets => TargetPattern is null ? TargetModules ?? DefaultTargets : [];
+    public IReadOnlyList<string> Targets() => TargetPattern is null ? TargetModules ?? DefaultTargets : [];
 
     /// <summary>Whether a layer is adapted.</summary>
     /// <param name="module">Its full name, such as <c>model.layers.0.self_attn.q_proj</c>.</param>
     public bool IsTarget(string module)
     {
         if (TargetPattern is { } pattern) return IsMatch($"^(?:{pattern})$", module);
-        if (Targets.Contains(module, StringComparer.Ordinal)) return true;
-        return Targets.Any(target => module.EndsWith("." + target, StringComparison.Ordinal)) && (LayersToTransform is null || LayersToTransform.Contains(LayerOf(module)));
+        if (Targets().Contains(module, StringComparer.Ordinal)) return true;
+        return Targets().Any(target => module.EndsWith("." + target, StringComparison.Ordinal)) && (LayersToTransform is null || LayersToTransform.Contains(LayerOf(module)));
     }
 
     /// <summary>Rank and alpha of an adapted layer.</summary>
@@ -68,7 +68,7 @@ public sealed record LoraOptions
         OptionCheck.Holds(Rank is >= 1 and <= 1 << 16, section + ".rank", Rank, "1 to 65536");
         OptionCheck.Holds(IsScale(Alpha), section + ".alpha", Alpha, "a positive number");
         OptionCheck.Holds(TargetPattern is null || TargetModules is null, section, "with targetModules and targetPattern", "one of the two");
-        OptionCheck.Holds(Targets.Count > 0 || TargetPattern is not null, section + ".targetModules", "empty", "at least one name");
+        OptionCheck.Holds(Targets().Count > 0 || TargetPattern is not null, section + ".targetModules", "empty", "at least one name");
         OptionCheck.Holds(TargetPattern is null || LayersToTransform is null, section + ".layersToTransform", "given beside targetPattern", "null, because the expression names the layers");
         OptionCheck.Holds(LayersToTransform is null || (LayersToTransform.Count > 0 && LayersToTransform.All(layer => layer >= 0)), section + ".layersToTransform", "empty or negative", "layers from 0");
         foreach (var (key, rank) in RankPattern) OptionCheck.Holds(rank is >= 1 and <= 1 << 16, $"{section}.rankPattern.{key}", rank, "1 to 65536");

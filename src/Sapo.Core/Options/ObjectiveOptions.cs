@@ -263,6 +263,12 @@ public sealed record KlOptions
     /// <summary>Whether the estimate is multiplied by a ratio, through which gradient flows too: token, sequence, or null for not.</summary>
     public string? RatioCorrected { get; init; }
 
+    /// <summary>
+    /// The Hugging Face folder of the reference policy; a relative path is relative to the run file. Null (the default): the
+    /// policy as it is at the first policy step.
+    /// </summary>
+    public string? Reference { get; init; }
+
     /// <summary>Checks every value once.</summary>
     /// <exception cref="UserErrorException">A value is unknown or out of range.</exception>
     public void Validate()
@@ -270,6 +276,7 @@ public sealed record KlOptions
         OptionCheck.OneOf("objective.kl.kind", Kind, "k1", "k2", "k3", "k1+", "k3+");
         OptionCheck.Holds(Beta is >= 0 and < double.PositiveInfinity, "objective.kl.beta", Beta, "0 or more");
         if (RatioCorrected is not null) OptionCheck.OneOf("objective.kl.ratioCorrected", RatioCorrected, "token", "sequence");
+        OptionCheck.Holds(Reference is null or { Length: > 0 }, "objective.kl.reference", "empty", "the path of a model folder");
     }
 }
 

@@ -102,6 +102,7 @@ public sealed record RunOptions
         OptionCheck.Holds(
             Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create",
             "model.folder with a jsonl task, which needs a model with a tokenizer");
+        OptionCheck.Holds(Model.Adapter is null || Learner.Lora is null, "learner.lora", "given", "null beside model.adapter, which brings its own");
         var objective = Objective.Resolved();
         OptionCheck.Holds(
             MaxStaleness == 0 || objective is not { Name: "dppo", TopK: not null }, "objective.divergence", objective.Divergence,

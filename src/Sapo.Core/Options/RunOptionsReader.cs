@@ -106,7 +106,8 @@ public static class RunOptionsReader
         string Full(string path) => Path.GetFullPath(path, folder);
         return options with
         {
-            Model = options.Model.Folder is { } model ? options.Model with { Folder = Full(model) } : options.Model,
+            Model = options.Model with { Folder = options.Model.Folder is { } model ? Full(model) : null, Adapter = options.Model.Adapter is { } adapter ? Full(adapter) : null },
+            Objective = options.Objective.Kl is { Reference: { } reference } kl ? options.Objective with { Kl = kl with { Reference = Full(reference) } } : options.Objective,
             Task = options.Task is JsonlTaskOptions task
                 ? task with { Train = Full(task.Train), HeldOut = task.HeldOut is { } heldOut ? Full(heldOut) : null }
                 : options.Task,

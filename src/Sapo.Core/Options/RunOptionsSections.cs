@@ -13,8 +13,16 @@ public sealed record ModelOptions
     /// <summary>A Hugging Face folder or a published policy; a relative path is relative to the run file.</summary>
     public string? Folder { get; init; }
 
+    /// <summary>
+    /// A low-rank adapter in PEFT's format to go on training, beside <see cref="Folder"/>; a relative path is relative to the run
+    /// file. It brings its own ranks, scalings and targets. Default none.
+    /// </summary>
+    public string? Adapter { get; init; }
+
     internal void Validate()
     {
+        OptionCheck.Holds(Adapter is null or { Length: > 0 }, "model.adapter", "empty", "the path of an adapter's folder");
+        OptionCheck.Holds(Adapter is null || Folder is not null, "model.adapter", "given", "null without model.folder, the model it was trained on");
         OptionCheck.Holds(
             (Create is null) != (Folder is null), "model", Create is null ? "without create and folder" : "both create and folder",
             "exactly one of the two");

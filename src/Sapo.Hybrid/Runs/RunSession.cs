@@ -82,7 +82,7 @@ public sealed class RunSession
             _folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds));
         var probes = ProbeSequences.Of(task);
         var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
-        if (_options.ColdStart is not null && start.Step == 0) PolicyCopy.Write(policy, _folder.ColdStart);
+        if (_options.ColdStart is not null && start.Step == 0) await device.RunAsync(() => PolicyCopy.Write(policy, _folder.ColdStart, learner)).ConfigureAwait(false);
         var engine = await RolloutEngine.StartAsync(
             policy, _options.Engine, ThreadBudget.ForMachine(overlapped: _options.MaxStaleness > 0).EngineThreads, tokenizer,
             cancel).ConfigureAwait(false);
@@ -95,7 +95,8 @@ public sealed class RunSession
             using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
                 await TrainAsync(run, start, new StepJournal(run, log, checkpoints, _observer, clock, start), cancel).ConfigureAwait(false);
             await EvaluateAsync("after", problems, run, cancel).ConfigureAwait(false);
-            PolicyCopy.Write(PublishedPolicy.Open(Path.Combine(_folder.Policies, engine.ActiveVersion.ToString())), _folder.Final);
+            var last = PublishedPolicy.Open(Path.Combine(_folder.Policies, engine.ActiveVersion.ToString()));
+            await device.RunAsync(() => PolicyCopy.Write(last, _folder.Final, learner)).ConfigureAwait(false);
         }
         var report = ReportPage.Html(ReportData.Read(_folder, _options, learner.Config.ParameterCount, MachineProbe.Look(_folder.Path)));
         AtomicFile.WriteAllBytes(_folder.Report, System.Text.Encoding.UTF8.GetBytes(report));
@@ -103,8 +104,8 @@ public sealed class RunSession
 
     private PolicyLearner LoadLearner(string model) =>
         new(
-            model, _options.Learner, ObjectiveRegistry.Create(_options.Objective, ModelConfigReader.Read(model).VocabSize),
-            totalBatches: _options.Steps);
+            new PolicySource(model) { AdapterFolder = _options.Model.Adapter, ReferenceFolder = _options.Objective.Kl?.Reference, Seed = _options.Seed },
+            _options.Learner, ObjectiveRegistry.Create(_options.Objective, ModelConfigReader.Read(model).VocabSize), totalBatches: _options.Steps);
 
     /// <summary>Takes the learner to where the run stands: its newest checkpoint, or through the cold start to checkpoint 0.</summary>
     private CheckpointState PrepareLearner(PolicyLearner learner, ITrainingTask task, Checkpoints checkpoints, CancellationToken cancel)

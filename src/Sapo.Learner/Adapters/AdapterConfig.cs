@@ -65,7 +65,7 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
             WriteRanks(json, adapter);
             json.WritePropertyName("target_modules");
             if (adapter.Options.TargetPattern is { } pattern) json.WriteStringValue(pattern);
-            else JsonSerializer.Serialize(json, adapter.Options.Targets);
+            else JsonSerializer.Serialize(json, adapter.Options.Targets());
             json.WriteString("task_type", "CAUSAL_LM");
             json.WriteBoolean("use_dora", false);
             json.WriteBoolean("use_rslora", adapter.Options.UseRslora);

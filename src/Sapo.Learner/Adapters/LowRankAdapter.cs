@@ -102,13 +102,22 @@ internal sealed class LowRankAdapter : IDisposable
         return parts.Count == 0 ? null : new LowRankPath(Parameters.Packed([.. downs]), parts);
     }
 
-    /// <summary>W + scaling B A of one module.</summary>
+    /// <summary>Writes W + scaling B A of one module.</summary>
     /// <param name="module">The module.</param>
     /// <param name="weight">W [outputs, inputs].</param>
-    public Tensor Merged(AdaptedModule module, Tensor weight)
+    /// <param name="merged">[outputs, inputs]: overwritten.</param>
+    public void Merge(AdaptedModule module, Tensor weight, Tensor merged)
     {
         using var scope = NewDisposeScope();
-        return weight.addmm(Parameters[module.UpName].Value * module.Scaling, Parameters[module.DownName].Value).MoveToOuterDisposeScope();
+        merged.copy_(weight).addmm_(Parameters[module.UpName].Value * module.Scaling, Parameters[module.DownName].Value);
+    }
+
+    /// <summary>An adapter of the same matrices without gradients, owned by the caller.</summary>
+    public LowRankAdapter FrozenCopy(ModelConfig config)
+    {
+        var copy = new LowRankAdapter(Options, config, Parameters.Values.dtype, Parameters.Values.device, frozen: true);
+        copy.Parameters.Values.copy_(Parameters.Values);
+        return copy;
     }
 
     /// <inheritdoc />
@@ -125,7 +134,7 @@ internal sealed class LowRankAdapter : IDisposable
         })];
         if (modules.Length == 0)
             throw new UserErrorException(
-                $"No layer of this {config.ModelType} model is a target of the adapter ({options.TargetPattern ?? string.Join(", ", options.Targets)})", "names such as q_proj", "Correct the targets");
+                $"No layer of this {config.ModelType} model is a target of the adapter ({options.TargetPattern ?? string.Join(", ", options.Targets())})", "names such as q_proj", "Correct the targets");
         return modules;
     }
 }

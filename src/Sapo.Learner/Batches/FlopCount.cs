@@ -1,4 +1,5 @@
 using Sapo.Core.Models;
+using Sapo.Learner.Adapters;
 
 namespace Sapo.Learner.Batches;
 
@@ -23,14 +24,30 @@ public static class FlopCount
             + targets * 2 * config.HiddenSize * config.VocabSize;
     }
 
-    /// <summary>Forward and backward pass of packed groups; the backward pass costs twice the forward pass.</summary>
-    internal static double Training(ModelConfig config, PackedTokens batch) =>
-        3 * Forward(config, batch.TokenCount, batch.Groups.Sum(group => Pairs(group, shared: true)), batch.Targets.Length);
+    /// <summary>Forward and backward pass of packed groups.</summary>
+    internal static double Training(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter = null) =>
+        Training(config, batch.TokenCount, batch.Groups.Sum(group => Pairs(group, shared: true)), batch.Targets.Length, adapter);
 
     /// <summary>What the same groups would cost with every prompt repeated.</summary>
-    internal static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch) =>
-        3 * Forward(config, batch.Groups.Sum(group => Rows(group).Sum(row => (double)group.Prompt.Length + row.TokenIds.Length - 1)),
-            batch.Groups.Sum(group => Pairs(group, shared: false)), batch.Targets.Length);
+    internal static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter = null) =>
+        Training(config, batch.Groups.Sum(group => Rows(group).Sum(row => (double)group.Prompt.Length + row.TokenIds.Length - 1)),
+            batch.Groups.Sum(group => Pairs(group, shared: false)), batch.Targets.Length, adapter);
+
+    /// <summary>
+    /// The backward pass costs twice the forward pass: a product for the input's gradient and one for the weight's. A frozen weight
+    /// saves the latter; the adapter's own products cost what any other do.
+    /// </summary>
+    private static double Training(ModelConfig config, double tokens, double pairs, double targets, LowRankAdapter? adapter)
+    {
+        if (adapter is null) return 3 * Forward(config, tokens, pairs, targets);
+        var attention = Forward(config, 0, pairs, 0);
+        var lowRank = 2 * tokens * adapter.Modules.Sum(module => (module.Inputs + module.Outputs) * module.Rank * ShareOfTokens(config, module.Name));
+        return 2 * Forward(config, tokens, pairs, targets) + attention + 3 * lowRank;
+    }
+
+    /// <summary>An expert sees the tokens that chose it.</summary>
+    private static double ShareOfTokens(ModelConfig config, string module) =>
+        config.Mixture is { } mixture && module.Contains(".experts.", StringComparison.Ordinal) ? (double)mixture.ExpertsPerToken / mixture.Experts : 1;
 
     private static double Pairs(TokenGroup group, bool shared)
     {

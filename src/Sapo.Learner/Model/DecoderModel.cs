@@ -17,7 +17,6 @@ internal sealed class DecoderModel
     /// <summary>Attention probabilities of all layers together are kept for the backward pass up to this size, else computed again.</summary>
     private const long MaxKeptProbabilityBytes = 512L << 20;
 
-    private readonly PolicyWeights _weights;
     private readonly ScalarType _precision;
     private readonly Parameter _embedding, _norm;
     private readonly Attention[] _attention;
@@ -33,7 +32,7 @@ internal sealed class DecoderModel
     /// <summary>Binds the weights.</summary>
     public DecoderModel(ModelConfig config, PolicyWeights weights, long headChunkBytes = LanguageHead.DefaultChunkBytes)
     {
-        (Config, _weights, _precision) = (config, weights, weights.Checkpoint.Values.dtype);
+        (Config, Weights, _precision) = (config, weights, weights.Checkpoint.Values.dtype);
         _embedding = weights["model.embed_tokens.weight"];
         _norm = weights["model.norm.weight"];
         _attention = [.. Enumerable.Range(0, config.LayerCount).Select(layer => new Attention(config, weights, layer))];
@@ -44,11 +43,14 @@ internal sealed class DecoderModel
     /// <summary>The architecture.</summary>
     public ModelConfig Config { get; }
 
+    /// <summary>What it computes with.</summary>
+    public PolicyWeights Weights { get; }
+
     /// <summary>The output projection.</summary>
     public LanguageHead Head => _head;
 
     /// <summary>The trained tensor that the output projection is: where its moments lie in the optimizer's. Null where an adapter is trained instead.</summary>
-    public ParameterSlot? HeadSlot => _weights.Adapter is not null ? null : _weights.Checkpoint.Slot(Config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+    public ParameterSlot? HeadSlot => Weights.Adapter is not null ? null : Weights.Checkpoint.Slot(Config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
 
     /// <summary>Computes log-probs and entropies and forgets everything else.</summary>
     /// <param name="batch">The tokens.</param>

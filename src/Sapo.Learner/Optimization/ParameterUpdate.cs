@@ -12,13 +12,14 @@ internal sealed class ParameterUpdate(FlatParameters parameters, AdamWOptions op
 {
     private const int MaxSkipsInARow = 3;
 
-    private int _skipsInARow;
-
     /// <summary>The optimizer, for checkpoints.</summary>
     public AdamW Optimizer { get; } = new(parameters.Values, parameters.Gradients, parameters.DecayedCount, options);
 
     /// <summary>Steps skipped so far.</summary>
     public long Skipped { get; set; }
+
+    /// <summary>Steps skipped since the last one that updated something.</summary>
+    public long SkippedInARow { get; set; }
 
     /// <summary>Uses up the gradients.</summary>
     /// <exception cref="TrainingDivergedException">Nothing could be updated three times in a row.</exception>
@@ -29,13 +30,13 @@ internal sealed class ParameterUpdate(FlatParameters parameters, AdamWOptions op
         if (double.IsFinite(norm))
         {
             Optimizer.Step(learningRate, GradientClip.Factor(norm, options.MaxGradientNorm));
-            _skipsInARow = 0;
+            SkippedInARow = 0;
         }
         else
         {
             skippedFor = GradientClip.FirstNonFinite(parameters);
             Skipped++;
-            if (++_skipsInARow == MaxSkipsInARow)
+            if (++SkippedInARow == MaxSkipsInARow)
                 throw new TrainingDivergedException(
                     $"The gradient was not finite {MaxSkipsInARow} times in a row, the last time in {skippedFor}. Nothing was updated. Lower the learning rate or go back to an earlier checkpoint.");
         }

@@ -20,7 +20,7 @@ public sealed class GoldenSupervisedTests
     [Theory, InlineData(ScalarType.Float32), InlineData(ScalarType.Float64)]
     public void SupervisedSteps_EqualTransformers(ScalarType precision) => ReplayAll("sft", precision, (loaded, root, options) =>
     {
-        var training = new SupervisedTraining(loaded.Model, loaded.Parameters, options, routerBalance: 0, maxTokens: 64, CPU); // several micro-batches
+        var training = new SupervisedTraining(loaded.Model, options, routerBalance: 0, maxTokens: 64, CPU); // several micro-batches
         var (prompts, completions) = (Ids(root, "prompts"), Ids(root, "completions"));
         return (training, (rows, rate) =>
         {
@@ -33,7 +33,7 @@ public sealed class GoldenSupervisedTests
     public void PreferenceSteps_EqualTrl(ScalarType precision) => ReplayAll("dpo", precision, (loaded, root, options) =>
     {
         var beta = root.GetProperty("options").GetProperty("beta").Number();
-        var training = new PreferenceTraining(loaded.Model, loaded.Parameters, options, beta, maxTokens: 40, CPU);
+        var training = new PreferenceTraining(loaded.Model, options, beta, maxTokens: 40, CPU);
         var (prompts, chosen, rejected) = (Ids(root, "prompts"), Ids(root, "chosen"), Ids(root, "rejected"));
         return (training, (rows, rate) =>
         {
