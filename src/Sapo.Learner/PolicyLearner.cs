@@ -58,6 +58,7 @@ public sealed class PolicyLearner : IDisposable
         (_source, _options, _objective, _totalBatches, _device) = (source, options, objective, totalBatches, CPU);
         using var checkpoint = HuggingFaceCheckpoint.Open(source.ModelFolder);
         Config = checkpoint.Config;
+        RefuseBalanceOfDense(options.RouterBalance, "learner.routerBalance");
         var adapter = AdapterOf(source, options, Config, _device);
         try
         {
@@ -117,8 +118,7 @@ public sealed class PolicyLearner : IDisposable
     public SupervisedTraining StartSupervised(AdamWOptions options, double routerBalance = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(routerBalance);
-        if (routerBalance > 0 && Config.Mixture is null)
-            throw new UserErrorException($"A router balance of {routerBalance} is asked for, but {_source.ModelFolder} is a dense model", "0", "Leave the balance out");
+        RefuseBalanceOfDense(routerBalance, nameof(routerBalance));
         return new SupervisedTraining(_model, options, routerBalance, _options.MaxTokensPerMicroBatch, _device);
     }
 
@@ -198,6 +198,12 @@ public sealed class PolicyLearner : IDisposable
         _merged.Dispose();
         _weights.Adapter?.Dispose();
         _weights.Checkpoint.Dispose();
+    }
+
+    private void RefuseBalanceOfDense(double routerBalance, string name)
+    {
+        if (routerBalance > 0 && Config.Mixture is null)
+            throw new UserErrorException($"{name} is {routerBalance}, but {_source.ModelFolder} is a dense model", "0", "Leave the balance out");
     }
 
     private static LowRankAdapter? AdapterOf(PolicySource source, LearnerOptions options, ModelConfig config, Device device)

@@ -74,7 +74,7 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
             var facts = measured.Time("head", () => _distributions?.Look(rows[first..(first + count)], packed, pass.HeadInput, learningRate));
             var part = prepared.Slice(first, count) with { LogProbs = values.LogProbs, Entropies = values.Entropies, Distributions = facts };
             var result = measured.Time("objective", () => objective.Evaluate(part));
-            Backward(pass, result.Gradient, result.EntropyGradient, measured);
+            Backward(pass, result.Gradient, result.EntropyGradient, prepared.TokenCount, measured);
             measured.Add(packed);
             batches.Add(part);
             results.Add(result);
@@ -87,7 +87,7 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     {
         var facts = new List<TokenDistributions>();
         var values = measured.Time("forward", () => Evaluate(
-            model, rows, _distributions is null ? null : (part, packed, headInput) => facts.Add(_distributions.Look(part, packed, headInput, learningRate))));
+            model, [rows], _distributions is null ? null : (part, packed, headInput) => facts.Add(_distributions.Look(part, packed, headInput, learningRate))));
         var whole = prepared with
         {
             LogProbs = Flat(rows, values, value => value.LogProbs), Entropies = Flat(rows, values, value => value.Entropies),
@@ -99,39 +99,40 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
             using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
             var (start, end) = (whole.RowOffsets[first], whole.RowOffsets[first + count]);
-            Backward(pass, result.Gradient[start..end], result.EntropyGradient?[start..end], measured);
+            Backward(pass, result.Gradient[start..end], result.EntropyGradient?[start..end], whole.TokenCount, measured);
             measured.Add(packed);
         }
         return (whole, result);
     }
 
-    /// <summary>J is maximised, so the loss is -J.</summary>
-    private void Backward(ForwardPass pass, double[] gradient, double[]? entropyGradient, StepMeasurements measured)
+    /// <summary>J is maximised, so the loss is -J; the load-balance loss of a mixture's tokens is added, each micro-batch by its share of the targets.</summary>
+    private void Backward(ForwardPass pass, double[] gradient, double[]? entropyGradient, int targetsOfMiniBatch, StepMeasurements measured)
     {
+        var share = (double)gradient.Length / targetsOfMiniBatch;
         var slopes = Array.ConvertAll(gradient, slope => -slope);
         var entropySlopes = entropyGradient is null ? null : Array.ConvertAll(entropyGradient, slope => -slope);
         using var headInput = measured.Time("head", () => model.BackwardHead(pass, slopes, entropySlopes));
-        measured.Time("backward", () =>
-        {
-            model.BackwardLayers(pass, headInput);
-            return true;
-        });
+        var balance = measured.Time("backward", () => model.BackwardLayers(pass, headInput, options.RouterBalance * share));
+        if (options.RouterBalance > 0) measured.AddRouterBalance(share * balance);
     }
 
+    /// <summary>
+    /// Rows are packed as each mini-batch will pack them: the same products then round in the same way, and the ratios of the
+    /// first optimizer step are 1 to the last bit.
+    /// </summary>
     private (Dictionary<TrainingRow, HeadResult>? Old, Dictionary<TrainingRow, HeadResult>? Reference) AnchorPasses(TrainingBatch batch)
     {
-        var rows = batch.MiniBatches.SelectMany(miniBatch => miniBatch.Computed(_silentToo)).Distinct<TrainingRow>(ReferenceEqualityComparer.Instance).ToArray();
+        TrainingRow[][] rows = [.. batch.MiniBatches.Select(miniBatch => miniBatch.Computed(_silentToo))];
         var needsOld = options.Anchor == LearnerOptions.RecomputedAnchor || objective.Needs.HasFlag(ObjectiveNeeds.OldPolicy);
         return (needsOld ? Evaluate(model, rows, _distributions is { ComparesWithOldPolicy: true } ? _distributions.Remember : null) : null, reference is null ? null : Evaluate(reference, rows));
     }
 
-    /// <summary>Log-probs and entropies of rows; <paramref name="look"/> also sees each micro-batch's rows and its head input.</summary>
-    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[] rows, Action<TrainingRow[], PackedTokens, Tensor>? look = null)
+    /// <summary>Log-probs and entropies of rows, each computed once; <paramref name="look"/> also sees each micro-batch's rows and its head input.</summary>
+    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[][] miniBatches, Action<TrainingRow[], PackedTokens, Tensor>? look = null)
     {
         var values = new Dictionary<TrainingRow, HeadResult>(ReferenceEqualityComparer.Instance);
-        foreach (var (first, count) in MicroBatchPlan.Split(rows, options.MaxTokensPerMicroBatch))
+        foreach (var micro in miniBatches.SelectMany(rows => MicroBatches([.. rows.Where(row => !values.ContainsKey(row))])))
         {
-            var micro = rows[first..(first + count)];
             using var packed = MicroBatchPlan.Pack(micro, device);
             var part = policy.Evaluate(packed, look is null ? null : headInput => look(micro, packed, headInput));
             var start = 0;
@@ -143,6 +144,9 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
         }
         return values;
     }
+
+    private IEnumerable<TrainingRow[]> MicroBatches(TrainingRow[] rows) =>
+        MicroBatchPlan.Split(rows, options.MaxTokensPerMicroBatch).Select(part => rows[part.First..(part.First + part.Count)]);
 
     private ObjectiveBatch ToObjectiveBatch(MiniBatch miniBatch, TrainingRow[] rows, Dictionary<TrainingRow, HeadResult>? old, Dictionary<TrainingRow, HeadResult>? referenced)
     {

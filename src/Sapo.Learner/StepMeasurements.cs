@@ -15,6 +15,7 @@ internal sealed class StepMeasurements(DecoderModel model)
     private readonly Dictionary<string, double> _metrics = new(StringComparer.Ordinal);
     private readonly List<double> _positiveWeights = [], _negativeWeights = [];
     private MismatchDiagnostics? _mismatch;
+    private double? _routerBalance;
     private double _entropySum, _flops, _flopsWithoutSharing, _clipped;
     private long _trainedTokens, _computedTokens, _totalTokens;
 
@@ -36,18 +37,25 @@ internal sealed class StepMeasurements(DecoderModel model)
         _flopsWithoutSharing += FlopCount.TrainingWithoutSharing(model.Config, packed, model.Weights.Adapter);
     }
 
+    /// <summary>Counts a micro-batch's share of the mini-batch's load-balance loss.</summary>
+    public void AddRouterBalance(double share) => _routerBalance = (_routerBalance ?? 0) + share;
+
     /// <summary>Counts a mini-batch; without computed rows, batch and result are null.</summary>
     public void Add(MiniBatch miniBatch, ObjectiveBatch? batch, ObjectiveResult? result, UpdateResult updated)
     {
+        var metrics = new Dictionary<string, double>(result?.Metrics ?? new Dictionary<string, double>(StringComparer.Ordinal), StringComparer.Ordinal);
+        if (_routerBalance is { } balance) metrics["routerBalance"] = balance;
+        _routerBalance = null;
         _totalTokens += miniBatch.Rows.Sum(row => (long)row.Length);
         _mismatch ??= RatioDiagnostics.MismatchOf(batch?.LogProbs ?? [], batch?.SamplerLogProbs ?? []);
         _miniBatches.Add(new MiniBatchReport
         {
             Objective = result?.Value ?? 0, GradientNorm = updated.GradientNorm, SkippedFor = updated.SkippedFor, Diagnostics = batch is null || result is null ? null : RatioDiagnostics.Of(batch, result.Weights),
+            Metrics = metrics,
         });
         if (batch is null || result is null) return;
         _entropySum += batch.Entropies!.Sum();
-        foreach (var (name, value) in result.Metrics) _metrics[name] = _metrics.GetValueOrDefault(name) + value;
+        foreach (var (name, value) in metrics) _metrics[name] = _metrics.GetValueOrDefault(name) + value;
         _clipped += (result.Metrics.GetValueOrDefault("clipFractionLow") + result.Metrics.GetValueOrDefault("clipFractionHigh")) * batch.Totals.Tokens;
         for (var token = 0; token < batch.TokenCount; token++)
             if (batch.Advantages[token] != 0) (batch.Advantages[token] > 0 ? _positiveWeights : _negativeWeights).Add(result.Weights[token]);

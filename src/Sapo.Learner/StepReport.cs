@@ -78,4 +78,7 @@ public sealed record MiniBatchReport
 
     /// <summary>Ratios against the anchor before any clipping, and the objective's weights; null without computed tokens.</summary>
     public required RatioDiagnostics? Diagnostics { get; init; }
+
+    /// <summary>What the objective itself has to say, such as clip fractions and the KL estimate; empty without computed tokens.</summary>
+    public required IReadOnlyDictionary<string, double> Metrics { get; init; }
 }

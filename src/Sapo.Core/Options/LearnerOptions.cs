@@ -45,6 +45,12 @@ public sealed record LearnerOptions
     /// <summary>True leaves completions that were cut off by the token limit out of the loss; they still count as sequences, and their rewards in the group's baseline. Default false.</summary>
     public bool MaskTruncated { get; init; }
 
+    /// <summary>
+    /// Of a mixture of experts: weight of the load-balance loss, in policy steps and in the cold start, such as the model's own
+    /// router_aux_loss_coef. Default 0 leaves it out.
+    /// </summary>
+    public double RouterBalance { get; init; }
+
     /// <summary>Trains a low-rank adapter beside frozen weights; null (the default) trains the weights themselves.</summary>
     public LoraOptions? Lora { get; init; }
 
@@ -64,6 +70,7 @@ public sealed record LearnerOptions
         Check(WeightDecay >= 0, "weightDecay", WeightDecay, "0 or more");
         Check(MaxGradientNorm is null or > 0, "maxGradientNorm", MaxGradientNorm ?? 0, "a positive number, or null to not clip");
         Check(Anchor is "behaviour" or "recomputed", "anchor", Anchor, "behaviour or recomputed");
+        Check(RouterBalance is >= 0 and < double.PositiveInfinity, "routerBalance", RouterBalance, "0 or more");
         Lora?.Validated();
         return this;
     }

@@ -9,7 +9,7 @@ namespace Sapo.Hybrid.Runs;
 
 /// <summary>Supervised steps on a task's worked examples, before reinforcement learning.</summary>
 internal sealed class ColdStart(
-    ColdStartOptions options, ITrainingTask task, PolicyLearner learner, RunFolder folder, IRunObserver observer, TimeProvider time)
+    ColdStartOptions options, double routerBalance, ITrainingTask task, PolicyLearner learner, RunFolder folder, IRunObserver observer, TimeProvider time)
 {
     private const int StepsPerLine = 50;
 
@@ -21,7 +21,7 @@ internal sealed class ColdStart(
         long tokens = 0, tokensBefore = 0;
         int steps = 0;
         using var training = learner.StartSupervised(
-            new AdamWOptions { Beta1 = 0.9, Beta2 = 0.98, Epsilon = 1e-8, WeightDecay = 0, MaxGradientNorm = 1 });
+            new AdamWOptions { Beta1 = 0.9, Beta2 = 0.98, Epsilon = 1e-8, WeightDecay = 0, MaxGradientNorm = 1 }, routerBalance);
         var started = time.GetTimestamp();
         for (var step = 0; step < options.Steps; step++)
         {

@@ -117,7 +117,7 @@ public sealed class RunSession
             return newest.State;
         }
         var began = _time.GetTimestamp();
-        if (_options.ColdStart is { } coldStart) new ColdStart(coldStart, task, learner, _folder, _observer, _time).Run(cancel);
+        if (_options.ColdStart is { } coldStart) new ColdStart(coldStart, _options.Learner.RouterBalance, task, learner, _folder, _observer, _time).Run(cancel);
         var state = new CheckpointState
         {
             Step = 0,

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Sapo.Learner;
 
 namespace Sapo.Hybrid.Runs;
 
@@ -103,6 +104,12 @@ public sealed record LearnerSummary
 
     /// <summary>The same where the advantage is negative.</summary>
     public required QuantileSummary? GateNegative { get; init; }
+
+    /// <summary>What the objective itself has to say, averaged over the mini-batches: clip fractions, the share of masked tokens, the KL estimate.</summary>
+    public required IReadOnlyDictionary<string, double> Metrics { get; init; }
+
+    /// <summary>The optimizer steps, in order: ratios, sequence weights and effective sample shares before any clipping, gradient norm, what was skipped.</summary>
+    public required IReadOnlyList<MiniBatchReport> MiniBatches { get; init; }
 
     /// <summary>Optimizer steps left out because their gradient was not finite.</summary>
     public required int SkippedUpdates { get; init; }

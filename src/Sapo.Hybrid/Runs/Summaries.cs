@@ -53,6 +53,8 @@ internal static class Summaries
             : new MismatchSummary { KlNats = report.Mismatch.K3, MaxNats = report.Mismatch.LargestDifference },
         GatePositive = Quantiles(report.GatePositive),
         GateNegative = Quantiles(report.GateNegative),
+        Metrics = report.ObjectiveMetrics,
+        MiniBatches = report.MiniBatches,
         SkippedUpdates = report.MiniBatches.Count(miniBatch => miniBatch.SkippedFor is not null),
         TrainedTokens = report.TrainedTokens,
         ComputedTokens = report.ComputedTokens,

@@ -105,7 +105,8 @@ internal sealed class DecoderModel
     /// <param name="pass">The pass.</param>
     /// <param name="headInput">What <see cref="BackwardHead"/> returned; overwritten.</param>
     /// <param name="routerBalance">As in <see cref="Backward"/>.</param>
-    public void BackwardLayers(ForwardPass pass, Tensor headInput, double routerBalance = 0)
+    /// <returns>The load-balance loss, before its coefficient; 0 where it is left out.</returns>
+    public double BackwardLayers(ForwardPass pass, Tensor headInput, double routerBalance = 0)
     {
         using var scope = NewDisposeScope();
         var batch = pass.Batch;
@@ -113,7 +114,8 @@ internal sealed class DecoderModel
         _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
         var residual = hidden.new_zeros([batch.TokenCount, Config.HiddenSize]);
         residual.index_add_(0, batch.Predictors, hidden, 1);
-        var balance = routerBalance == 0 ? null : pass.Balance(Config.Mixture!).Gradient.mul_(routerBalance);
+        var (balanceLoss, balance) = routerBalance == 0 ? (0, null) : pass.Balance(Config.Mixture!);
+        balance?.mul_(routerBalance);
         for (var layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
             _feedForward[layer].Backward(pass.Layers[layer].FeedForward, residual, balance);
@@ -121,6 +123,7 @@ internal sealed class DecoderModel
             pass.Release(layer);
         }
         _embedding.Gradient?.index_add_(0, batch.TokenIds, residual, 1);
+        return balanceLoss;
     }
 
     private ForwardPass RunLayers(PackedTokens batch, bool keep)

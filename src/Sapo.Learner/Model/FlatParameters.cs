@@ -30,6 +30,7 @@ internal sealed record ParameterSlot(string Name, long[] Shape, long Offset)
 internal sealed class FlatParameters : IDisposable
 {
     private readonly Dictionary<string, ParameterSlot> _slots = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Parameter> _named = new(StringComparer.Ordinal);
     private readonly List<Tensor> _views = [];
     private readonly Tensor? _gradients;
 
@@ -78,8 +79,15 @@ internal sealed class FlatParameters : IDisposable
     /// <summary>Where the tensor of a checkpoint name lies.</summary>
     public ParameterSlot Slot(string name) => _slots[name];
 
-    /// <summary>The parameter of a checkpoint name.</summary>
-    public Parameter this[string name] => View(_slots[name].Offset, _slots[name].Shape);
+    /// <summary>The parameter of a checkpoint name: always the same views.</summary>
+    public Parameter this[string name]
+    {
+        get
+        {
+            if (_named.TryGetValue(name, out var known)) return known;
+            return _named[name] = View(_slots[name].Offset, _slots[name].Shape);
+        }
+    }
 
     /// <summary>Parameters that follow each other in the flat buffer, as one: matrices stacked by rows, vectors end to end.</summary>
     public Parameter Packed(params string[] names)

@@ -94,7 +94,7 @@ internal sealed class PolicyObjective(PolicyTerm term, ObjectiveOptions options)
             if (reference is not null) divergence += kl!.Apply(tokens, row, coefficient, reference, gradient);
         }
         if (kl is not null) terms.Metrics["kl"] = divergence;
-        AddSharedMetrics(tokens, terms, entropies);
+        AddSharedMetrics(tokens, terms, weights, entropies);
         if (entropies is not null) value += entropyBonus!.Apply(terms.Metrics[EntropyBonus.MeanEntropyMetric], tokens.Totals.Tokens, entropyGradient!);
         return new ObjectiveResult
         {
@@ -140,11 +140,12 @@ internal sealed class PolicyObjective(PolicyTerm term, ObjectiveOptions options)
         ? tokens.AnchorLogProbs
         : tokens.Needed("sampler's log-prob", batch => batch.SamplerLogProbs, "objective.offPolicyThreshold");
 
-    private static void AddSharedMetrics(CountedTokens tokens, TermBuffers terms, double[]? entropies)
+    private static void AddSharedMetrics(CountedTokens tokens, TermBuffers terms, double[] weights, double[]? entropies)
     {
         double share = tokens.Totals.Tokens == 0 ? 0 : 1.0 / tokens.Totals.Tokens;
         terms.Metrics["clipFractionLow"] = share * terms.Clips.Count(side => side == ClipSide.Low);
         terms.Metrics["clipFractionHigh"] = share * terms.Clips.Count(side => side == ClipSide.High);
+        terms.Metrics["maskedFraction"] = share * weights.Count(weight => weight == 0);
         if (entropies is not null) terms.Metrics[EntropyBonus.MeanEntropyMetric] = share * entropies.Sum();
     }
 }

@@ -12,7 +12,7 @@ public sealed class AdapterRunTests
     // Engine and learner run the same weights in fp32, here merged and apart: the probe's own tolerance.
     private const double MismatchTolerance = 1e-4;
 
-    private const string Adapter = """ "lora": { "rank": 4, "useRslora": true } """, Penalty = """ "objective": { "kl": { "kind": "k3+", "beta": 0.1 } } """;
+    private const string Adapter = """ "lora": { "rank": 4, "useRslora": true } """, Penalty = """ "objective": { "kl": { "kind": "k3+", "beta": 0.1 }, "entropyBonus": { "coefficient": 0.05 } } """;
 
     [Fact]
     public async Task RunAsync_WithAdapterAndKl_GoesOnBitForBitAndLeavesBoth()
@@ -39,7 +39,7 @@ public sealed class AdapterRunTests
         {
             Model = new ModelOptions { Folder = folder.At("first", "model"), Adapter = folder.At("first", "final", "adapter") }, ColdStart = null,
             Task = new JsonlTaskOptions { Train = problems, Chat = false },
-            Objective = new ObjectiveOptions { Kl = new KlOptions { Kind = "k2", Reference = folder.At("first", "model") } },
+            Objective = new ObjectiveOptions { Kl = new KlOptions { Kind = "k2", Reference = folder.At("first", "model") }, EntropyBonus = new EntropyBonusOptions() },
         };
         AssertMatches(await TinyRun.RunAsync(options.Validated(), folder.At("second")), 2);
         Assert.Equal(2, PublishedPolicy.Open(folder.At("second", "final")).Version.Value);

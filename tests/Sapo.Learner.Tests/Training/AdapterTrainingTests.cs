@@ -135,6 +135,38 @@ public sealed class AdapterTrainingTests : IDisposable
     }
 
     [Fact]
+    public void Kl_ReferencePolicies_MeasureWhatTheyName()
+    {
+        using var copy = new TinyModel(); // the same weights in another folder: loaded a second time
+        double FirstKl(string? reference, bool supervised)
+        {
+            using var learner = new PolicyLearner(new PolicySource(_model.Folder) { ReferenceFolder = reference }, Options, Objective(new KlOptions { Beta = 0.1 }));
+            if (supervised) Supervise(learner);
+            return learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 4, 4, seed: 3), Advantages, Options)).MiniBatches[0].Metrics["kl"];
+        }
+        Assert.Equal(0, FirstKl(null, supervised: true)); // the policy as it is at the first policy step
+        Assert.Equal(0, FirstKl(_model.Folder, supervised: false)); // B is 0: the base is the policy
+        var fromBase = FirstKl(_model.Folder, supervised: true);
+        Assert.True(fromBase > 1e-6);
+        Assert.Equal(FirstKl(copy.Folder, supervised: true), fromBase);
+    }
+
+    [Fact]
+    public void Kl_ReferenceOfAnotherVocabularyOrMissing_IsRefused()
+    {
+        using var other = new TinyModel(TinyModel.Qwen3() with { VocabSize = 25 });
+        foreach (var (folder, mention) in new[] { (other.Folder, "25"), (Path.Combine(_model.Folder, "nowhere"), "nowhere") })
+        {
+            var error = Assert.Throws<UserErrorException>(() => new PolicyLearner(new PolicySource(_model.Folder) { ReferenceFolder = folder }, Options, Objective(new KlOptions())));
+            Assert.Contains(mention, error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void RouterBalance_OfADenseModel_IsRefused() =>
+        Assert.Contains("learner.routerBalance", Assert.Throws<UserErrorException>(() => Learner(Options with { RouterBalance = 0.01 })).Message, StringComparison.Ordinal);
+
+    [Fact]
     public void SaveAdapter_ThenStartFromIt_IsTheSamePolicy()
     {
         var folder = Path.Combine(_model.Folder, "adapter");

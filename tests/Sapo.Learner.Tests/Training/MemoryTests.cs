@@ -19,11 +19,13 @@ public sealed class MemoryTests
 
     private static readonly GroupAdvantage Advantages = new("grpo", AdvantageScale.Group, 1e-6);
 
-    [Fact]
-    public void Steps_OfEveryKind_LeaveNoTensorBehind()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Steps_OfEveryKind_LeaveNoTensorBehind(bool adapted)
     {
         using var model = new TinyModel();
-        using var learner = Learner(model);
+        using var learner = Learner(model, adapted);
         using var supervised = learner.StartSupervised(new AdamWOptions());
         using var preferences = learner.StartPreferences(new AdamWOptions());
         EveryKind(learner, supervised, preferences, seed: 0);
@@ -32,12 +34,18 @@ public sealed class MemoryTests
         Assert.Equal(before, Tensors());
     }
 
-    [Fact]
-    public void Learner_Disposed_LeavesNoTensorBehind()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Learner_Disposed_LeavesNoTensorBehind(bool adapted)
     {
         using var model = new TinyModel();
         var before = Tensors();
-        using (var learner = Learner(model)) learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 4, 3, seed: 1), Advantages, Options));
+        using (var learner = Learner(model, adapted))
+        {
+            learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 4, 3, seed: 1), Advantages, Options));
+            learner.Snapshot([]);
+        }
         Assert.Equal(before, Tensors());
     }
 
@@ -56,7 +64,8 @@ public sealed class MemoryTests
         Assert.InRange(ResidentBytes() - before, long.MinValue, allowed);
     }
 
-    private static PolicyLearner Learner(TinyModel model) => new(model.Folder, Options, ObjectiveRegistry.Create(new ObjectiveOptions(), model.Config.VocabSize));
+    private static PolicyLearner Learner(TinyModel model, bool adapted = false) =>
+        new(model.Folder, Options with { Lora = adapted ? new LoraOptions { Rank = 2 } : null }, ObjectiveRegistry.Create(new ObjectiveOptions { Kl = new KlOptions() }, model.Config.VocabSize));
 
     private static void EveryKind(PolicyLearner learner, SupervisedTraining supervised, PreferenceTraining preferences, int seed)
     {
