@@ -17,14 +17,16 @@ internal sealed class PackedTokens : IDisposable
     private readonly List<long> _tokenIds = [];
     private readonly List<double> _positions = [];
     private readonly Device _device;
+    private readonly int _tileRows;
 
     /// <summary>Packs groups.</summary>
     /// <param name="groups">At least one of them with a completion that has tokens.</param>
     /// <param name="device">Where the model computes.</param>
     /// <param name="sharePrompts">False: every completion gets a row of its own with its prompt in it. The values are the same.</param>
-    public PackedTokens(IReadOnlyList<TokenGroup> groups, Device device, bool sharePrompts = true)
+    /// <param name="tileRows">Queries of one tile of attention scores, about. The values are the same.</param>
+    public PackedTokens(IReadOnlyList<TokenGroup> groups, Device device, bool sharePrompts = true, int tileRows = SequenceBlock.DefaultTileRows)
     {
-        _device = device;
+        (_device, _tileRows) = (device, tileRows);
         Groups = groups;
         var predictors = new Dictionary<TokenRow, long[]>(ReferenceEqualityComparer.Instance);
         foreach (var plan in MergePlan.For(groups, sharePrompts))
@@ -74,8 +76,12 @@ internal sealed class PackedTokens : IDisposable
     /// <summary>N: tokens computed.</summary>
     public int TokenCount => _tokenIds.Count;
 
-    /// <summary>Score elements per head of all blocks, padding included: what attention computes.</summary>
+    /// <summary>Score elements per head of all rectangles, padding included.</summary>
     public long ScoreElements => Blocks.Sum(block => block.ScoreElements);
+
+    /// <summary>Score elements per head that attention computes in a layer.</summary>
+    /// <param name="window">The layer's sliding window, or null.</param>
+    public long TileElements(int? window) => Blocks.Sum(block => block.TileElements(window));
 
     /// <inheritdoc />
     public void Dispose()
@@ -98,7 +104,7 @@ internal sealed class PackedTokens : IDisposable
                 predictors.Add(row, Consecutive(last, row.TokenIds.Length));
                 lengths.Add(group.Prompt.Length + row.TokenIds.Length - 1);
             }
-        Blocks.Add(new SequenceBlock(first, 1, [.. lengths], null, _device));
+        Blocks.Add(new SequenceBlock(first, 1, [.. lengths], null, _device, _tileRows));
     }
 
     /// <summary>A block of prompts and, where any completion has a second token, one of completions.</summary>
@@ -111,7 +117,7 @@ internal sealed class PackedTokens : IDisposable
             Add(groups[group].Prompt, 0);
             lastOfPrompt[group] = _tokenIds.Count - 1;
         }
-        var prompts = new SequenceBlock(first, 1, [.. groups.Select(group => group.Prompt.Length)], null, _device);
+        var prompts = new SequenceBlock(first, 1, [.. groups.Select(group => group.Prompt.Length)], null, _device, _tileRows);
         Blocks.Add(prompts);
 
         first = _tokenIds.Count;
@@ -124,7 +130,7 @@ internal sealed class PackedTokens : IDisposable
                 Add(row.TokenIds.AsSpan(..^1), groups[group].Prompt.Length);
                 lengths[group * rowsPerGroup + index] = row.TokenIds.Length - 1;
             }
-        if (_tokenIds.Count > first) Blocks.Add(new SequenceBlock(first, rowsPerGroup, lengths, prompts, _device));
+        if (_tokenIds.Count > first) Blocks.Add(new SequenceBlock(first, rowsPerGroup, lengths, prompts, _device, _tileRows));
     }
 
     private void Add(ReadOnlySpan<int> ids, int position)

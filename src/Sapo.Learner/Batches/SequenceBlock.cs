@@ -7,16 +7,33 @@
 //
 // Its tokens lie one after another in the micro-batch, row by row; slots beyond a row's end are filled with any token
 // on the way in and dropped on the way out.
+//
+// The scores of a row's own tokens are worked on in tiles of consecutive queries, each with the keys that some query of the
+// tile sees: what lies above the diagonal or outside the sliding window is never computed but within a tile.
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Batches;
 
+/// <summary>Consecutive queries of every row of a block, and the row's own keys that they see.</summary>
+/// <param name="First">The first query's slot within its row.</param>
+/// <param name="Count">Number of queries.</param>
+/// <param name="FirstKey">Slot of the first key; the last key is the last query's own.</param>
+internal readonly record struct ScoreTile(int First, int Count, int FirstKey)
+{
+    /// <summary>Number of keys.</summary>
+    public int KeyCount => First + Count - FirstKey;
+}
+
 /// <summary>The tokens of a micro-batch that attend to each other in one rectangle.</summary>
 internal sealed class SequenceBlock : IDisposable
 {
+    /// <summary>Queries of a tile, about: fewer would make products too small to be fast, more would compute more above the diagonal.</summary>
+    public const int DefaultTileRows = 64;
+
     private readonly int[] _lengths;
+    private readonly int _tileRows;
     private readonly Device _device;
-    private readonly Dictionary<(int Repeats, int? Window), Tensor> _ownMasks = [];
+    private readonly Dictionary<(int Lead, int Count, int Repeats, int? Window), Tensor> _ownMasks = [];
     private readonly Dictionary<int, Tensor?> _prefixMasks = [];
     private readonly Tensor? _tokenOfSlot, _slotOfToken, _filled;
 
@@ -26,9 +43,10 @@ internal sealed class SequenceBlock : IDisposable
     /// <param name="lengths">Tokens of each row; a multiple of <paramref name="rowsPerGroup"/> rows, at least one of them not empty.</param>
     /// <param name="prefix">The block whose row j all rows of group j see entirely, or null.</param>
     /// <param name="device">Where the model computes.</param>
-    public SequenceBlock(int firstToken, int rowsPerGroup, int[] lengths, SequenceBlock? prefix, Device device)
+    /// <param name="tileRows">Queries of a tile, about, at least 1.</param>
+    public SequenceBlock(int firstToken, int rowsPerGroup, int[] lengths, SequenceBlock? prefix, Device device, int tileRows = DefaultTileRows)
     {
-        (FirstToken, RowsPerGroup, _lengths, Prefix, _device) = (firstToken, rowsPerGroup, lengths, prefix, device);
+        (FirstToken, RowsPerGroup, _lengths, Prefix, _device, _tileRows) = (firstToken, rowsPerGroup, lengths, prefix, device, tileRows);
         (Groups, Width, TokenCount) = (lengths.Length / rowsPerGroup, lengths.Max(), lengths.Sum());
         if (TokenCount == SlotCount) return;
         using var scope = NewDisposeScope();
@@ -65,8 +83,24 @@ internal sealed class SequenceBlock : IDisposable
     /// <summary>Slots, padding included.</summary>
     public int SlotCount => Groups * RowsPerGroup * Width;
 
-    /// <summary>Score elements per head: what attention computes and keeps.</summary>
+    /// <summary>Score elements per head of the whole rectangle, those above the diagonal included: what padding is measured by.</summary>
     public long ScoreElements => (long)SlotCount * (Width + (Prefix?.Width ?? 0));
+
+    /// <summary>Score elements per head that attention computes and may keep.</summary>
+    /// <param name="window">The layer's sliding window, or null.</param>
+    public long TileElements(int? window) => Tiles(window).Sum(tile => (long)Groups * RowsPerGroup * tile.Count * (tile.KeyCount + (Prefix?.Width ?? 0)));
+
+    /// <summary>The tiles of every row, in order, of like size.</summary>
+    /// <param name="window">The layer's sliding window, or null.</param>
+    public IEnumerable<ScoreTile> Tiles(int? window)
+    {
+        var count = Math.Max(1, (Width + _tileRows / 2) / _tileRows);
+        for (var tile = 0; tile < count; tile++)
+        {
+            var (first, end) = ((int)((long)tile * Width / count), (int)((tile + 1L) * Width / count));
+            yield return new ScoreTile(first, end - first, window is { } width ? Math.Max(0, first - width + 1) : 0);
+        }
+    }
 
     /// <summary>This block's tokens [TokenCount, ...] spread over its slots [SlotCount, ...]; padding holds copies of a token.</summary>
     public Tensor ToSlots(Tensor tokens) => _tokenOfSlot is null ? tokens.alias() : tokens.index_select(0, _tokenOfSlot);
@@ -83,28 +117,33 @@ internal sealed class SequenceBlock : IDisposable
     public Tensor FromSlots(Tensor slots) => _slotOfToken is null ? slots.alias() : slots.index_select(0, _slotOfToken);
 
     /// <summary>
-    /// [1, repeats * Width, Width]: added to the scores of a row's queries against its own keys; 0 where a token is seen,
-    /// minus infinity elsewhere. Owned by the block.
+    /// [1, queries * repeats, columns]: added to the last columns of a tile's scores against the row's own keys; 0 where a token is
+    /// seen, minus infinity elsewhere. Without a window, columns before the tile need no mask and there are as many as queries.
+    /// Owned by the block.
     /// </summary>
-    /// <param name="repeats">Query heads per key head: the mask is repeated that often.</param>
+    /// <param name="tile">The tile.</param>
+    /// <param name="repeats">Query heads per key head: every query's row of the mask is repeated that often.</param>
     /// <param name="window">The layer's sliding window, or null.</param>
     /// <param name="precision">Precision of the scores.</param>
-    public Tensor OwnMask(int repeats, int? window, ScalarType precision)
+    public Tensor OwnMask(ScoreTile tile, int repeats, int? window, ScalarType precision)
     {
         var effective = window < Width ? window : null;
-        if (_ownMasks.TryGetValue((repeats, effective), out var known)) return known;
+        var lead = effective is null ? 0 : tile.First - tile.FirstKey; // keys before the first query
+        if (_ownMasks.TryGetValue((lead, tile.Count, repeats, effective), out var known)) return known;
         using var scope = NewDisposeScope();
-        var mask = new float[Width * Width];
-        for (var query = 0; query < Width; query++)
-            for (var key = 0; key < Width; key++)
-                if (key > query || query - key >= effective) mask[query * Width + key] = float.NegativeInfinity;
-        var made = tensor(mask, [1, Width, Width], device: _device).to_type(precision).repeat(1, repeats, 1).DetachFromDisposeScope();
-        _ownMasks.Add((repeats, effective), made);
+        var columns = lead + tile.Count;
+        var mask = new float[tile.Count * repeats * columns];
+        for (int query = 0, at = 0; query < tile.Count; query++)
+            for (var repeat = 0; repeat < repeats; repeat++)
+                for (var key = -lead; key < tile.Count; key++, at++)
+                    if (key > query || query - key >= effective) mask[at] = float.NegativeInfinity;
+        var made = tensor(mask, [1, tile.Count * repeats, columns], device: _device).to_type(precision).DetachFromDisposeScope();
+        _ownMasks.Add((lead, tile.Count, repeats, effective), made);
         return made;
     }
 
     /// <summary>
-    /// [Groups, 1, 1, Width or 1, prefix width]: added to the scores against the prefix, or null when all of it is seen by all.
+    /// [Groups, 1, 1, Width or 1, 1, prefix width]: added to the scores against the prefix, or null when all of it is seen by all.
     /// Owned by the block.
     /// </summary>
     public Tensor? PrefixMask(int? window, ScalarType precision)
@@ -135,6 +174,6 @@ internal sealed class SequenceBlock : IDisposable
             for (var query = 0; query < queries; query++)
                 for (var key = 0; key < keys; key++, at++)
                     if (key >= Prefix._lengths[group] || Prefix._lengths[group] + query - key >= window) mask[at] = float.NegativeInfinity;
-        return tensor(mask, [Groups, 1, 1, queries, keys], device: _device).to_type(precision).DetachFromDisposeScope();
+        return tensor(mask, [Groups, 1, 1, queries, 1, keys], device: _device).to_type(precision).DetachFromDisposeScope();
     }
 }

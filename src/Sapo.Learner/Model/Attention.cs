@@ -70,8 +70,9 @@ internal sealed class Attention
         if (state.HeadNorm is { } headNorm)
         {
             (turnedBack, var perToken) = RmsNorm.Backward(headNorm, HeadNormWeights(), turnedBack);
-            _queryNorm!.Gradient?.add_(perToken.narrow(1, 0, _config.HeadCount).sum(0, 1));
-            _keyNorm!.Gradient?.add_(perToken.narrow(1, _config.HeadCount, _config.KeyValueHeadCount).sum(0, 1));
+            var perHead = perToken.sum(dim: 0);
+            _queryNorm!.Gradient?.add_(perHead.narrow(0, 0, _config.HeadCount).sum(dim: 0));
+            _keyNorm!.Gradient?.add_(perHead.narrow(0, _config.HeadCount, _config.KeyValueHeadCount).sum(dim: 0));
         }
         heads.copy_(turnedBack);
         var normed = _input.Backward(RmsNorm.Scale(state.Norm, _norm.Value), gradient.view(residual.shape[0], -1));
@@ -98,7 +99,7 @@ internal sealed class Attention
             yield return block.Queries;
             yield return block.Keys;
             yield return block.Values;
-            if (block.Probabilities is not null) yield return block.Probabilities;
+            foreach (var probabilities in block.Probabilities) yield return probabilities;
         }
     }
 
@@ -119,19 +120,18 @@ internal sealed class Attention
     /// <summary>Blocks are visited from the last to the first, so that a prefix is visited after all that saw it.</summary>
     private Tensor AttendBackward(IReadOnlyList<BlockState> states, Tensor outputGradient)
     {
+        using var scope = NewDisposeScope();
         var gradients = new Tensor[states.Count];
-        var fromSuffix = new Dictionary<SequenceBlock, KeyValueGradient>();
+        var sums = states.ToDictionary(state => state.Block, state => new KeyValueGradient(state.Keys));
         for (var index = states.Count - 1; index >= 0; index--)
         {
             var state = states[index];
-            var prefix = PrefixState(state.Block, states);
-            KeyValueGradient? toPrefix = null;
-            if (prefix is not null && !fromSuffix.TryGetValue(prefix.Block, out toPrefix)) fromSuffix.Add(prefix.Block, toPrefix = new KeyValueGradient(prefix.Keys));
             gradients[index] = _attend.Backward(
-                state, prefix, outputGradient.narrow(0, state.Block.FirstToken, state.Block.TokenCount), toPrefix, fromSuffix.GetValueOrDefault(state.Block));
+                state, PrefixState(state.Block, states), outputGradient.narrow(0, state.Block.FirstToken, state.Block.TokenCount), sums[state.Block],
+                state.Block.Prefix is { } prefix ? sums[prefix] : null);
         }
-        foreach (var sums in fromSuffix.Values) sums.Dispose();
-        return gradients.Length == 1 ? gradients[0] : cat(gradients, dim: 0);
+        foreach (var sum in sums.Values) sum.Dispose();
+        return (gradients.Length == 1 ? gradients[0] : cat(gradients, dim: 0)).MoveToOuterDisposeScope();
     }
 
     private static BlockState? PrefixState(SequenceBlock block, IEnumerable<BlockState> states) =>

@@ -72,7 +72,7 @@ internal sealed class DecoderModel
     }
 
     /// <summary>Runs the head of a pass that came without values, and keeps its log-probs and entropies in the pass.</summary>
-    public HeadResult ComputeValues(ForwardPass pass) => pass.Values = _head.Forward(pass.HeadInput, pass.Batch);
+    public HeadResult ComputeValues(ForwardPass pass) => pass.Values = _head.Forward(pass.HeadInput, pass.Batch, pass.HeadDistributions);
 
     /// <summary>The forward pass without head values, for losses whose gradient does not depend on them.</summary>
     public ForwardPass ForwardWithoutValues(PackedTokens batch) => RunLayers(batch, keep: true);
@@ -99,7 +99,7 @@ internal sealed class DecoderModel
 
     /// <summary>The first half of <see cref="Backward"/>: the head's gradient is added, dL/dhead input [M, hidden] returned; the caller disposes it.</summary>
     public Tensor BackwardHead(ForwardPass pass, double[] logProbGradient, double[]? entropyGradient, HeadResult? values = null) =>
-        _head.Backward(pass.HeadInput, pass.Batch, logProbGradient, entropyGradient, values);
+        _head.Backward(pass.HeadInput, pass.Batch, logProbGradient, entropyGradient, values, pass.HeadDistributions);
 
     /// <summary>The second half: everything below the head.</summary>
     /// <param name="pass">The pass.</param>
@@ -132,7 +132,7 @@ internal sealed class DecoderModel
         var pass = new ForwardPass(batch, new RotaryEmbedding(Config, batch.Positions, _precision));
         try
         {
-            var bytes = batch.ScoreElements * Config.HeadCount * Config.LayerCount * _embedding.Value.ElementSize;
+            var bytes = Config.SlidingWindows.Sum(batch.TileElements) * Config.HeadCount * _embedding.Value.ElementSize;
             var x = _embedding.Value.index_select(0, batch.TokenIds);
             for (var layer = 0; layer < Config.LayerCount; layer++) x = RunLayer(layer, x, pass, keep, keep && bytes <= MaxKeptProbabilityBytes);
             pass.SetHead(RmsNorm.Normalize(x.index_select(0, batch.Predictors), Config.RmsNormEpsilon), _norm.Value, batch.InverseTemperatures.to_type(_precision).unsqueeze(1));

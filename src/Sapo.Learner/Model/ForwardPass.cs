@@ -31,6 +31,9 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>[M, 1].</summary>
     public Tensor InverseTemperatures => _inverseTemperatures!;
 
+    /// <summary>What the head keeps for its backward pass.</summary>
+    public List<Tensor> HeadDistributions { get; } = [];
+
     /// <summary>Log-probs and entropies, if the head was run.</summary>
     public HeadResult? Values { get; set; }
 
@@ -86,6 +89,7 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
         Rotary.Dispose();
         FinalNorm.Normalized?.Dispose();
         FinalNorm.InverseRoot?.Dispose();
+        foreach (var kept in HeadDistributions) kept.Dispose();
         _headInput?.Dispose();
         _inverseTemperatures?.Dispose();
     }

@@ -47,7 +47,7 @@ internal sealed class GatedMlp
         var gateUpGradient = gateUp.empty_like();
         var (gateGradient, upGradient) = Halves(gateUpGradient);
         upGradient.copy_(activated).mul_(silu);
-        var slope = silu.addcmul(silu, sigmoid, -1).add_(sigmoid);
+        var slope = sigmoid.addcmul_(silu, sigmoid, -1).add_(silu);
         gateGradient.copy_(activated).mul_(up).mul_(slope);
         return _gateUp.Backward(x, gateUpGradient).MoveToOuterDisposeScope();
     }

@@ -2,21 +2,21 @@ using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
 
-/// <summary>Sums the gradients that reach a prefix's keys and values from the blocks behind it.</summary>
-/// <param name="keys">The prefix's keys, for their shape.</param>
+/// <summary>Sums the gradients that reach a block's keys and values, from its own queries and from blocks that see it as their prefix.</summary>
+/// <param name="keys">The block's keys, for their shape.</param>
 internal sealed class KeyValueGradient(Tensor keys) : IDisposable
 {
-    /// <summary>[gK, P, D]: dL/dkeys.</summary>
+    /// <summary>[g*K*G, T, D]: dL/dkeys.</summary>
     public Tensor Keys { get; } = keys.zeros_like().DetachFromDisposeScope();
 
-    /// <summary>[gK, P, D]: dL/dvalues.</summary>
+    /// <summary>[g*K*G, T, D]: dL/dvalues.</summary>
     public Tensor Values { get; } = keys.zeros_like().DetachFromDisposeScope();
 
-    /// <summary>Adds the batched product left x right to <see cref="Keys"/>.</summary>
-    public void AddKeys(Tensor left, Tensor right) => Add(Keys, left, right);
+    /// <summary>Adds the batched product left x right to the rows of <see cref="Keys"/> from <paramref name="first"/> on.</summary>
+    public void AddKeys(Tensor left, Tensor right, int first = 0) => Add(Keys, left, right, first);
 
-    /// <summary>Adds the batched product left x right to <see cref="Values"/>.</summary>
-    public void AddValues(Tensor left, Tensor right) => Add(Values, left, right);
+    /// <summary>Adds the batched product left x right to the rows of <see cref="Values"/> from <paramref name="first"/> on.</summary>
+    public void AddValues(Tensor left, Tensor right, int first = 0) => Add(Values, left, right, first);
 
     /// <inheritdoc />
     public void Dispose()
@@ -25,9 +25,9 @@ internal sealed class KeyValueGradient(Tensor keys) : IDisposable
         Values.Dispose();
     }
 
-    private static void Add(Tensor sum, Tensor left, Tensor right)
+    private static void Add(Tensor sum, Tensor left, Tensor right, int first)
     {
         using var scope = NewDisposeScope();
-        sum.add_(left.bmm(right));
+        sum.narrow(1, first, left.shape[1]).add_(left.bmm(right));
     }
 }

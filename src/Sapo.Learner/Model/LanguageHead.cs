@@ -1,9 +1,10 @@
 // Hidden states -> log-prob of a given token and entropy, per token, without ever holding [tokens, vocabulary]: the tokens are
-// cut into chunks whose logits fit a memory budget; the backward pass computes each chunk's logits again.
+// cut into chunks whose logits fit a memory budget. The first chunks' distributions are kept for the backward pass as far as a
+// second budget goes; those of the others are computed again.
 //
-//   x = logits / temperature        lse = log sum exp x        p = exp(x - lse)
-//   log-prob l = x[token] - lse     entropy H = lse - sum p x
-//   dl/dx = onehot(token) - p       dH/dx = -p (x - lse + H)
+//   x = logits / temperature        q = log softmax x          p = exp q
+//   log-prob l = q[token]           entropy H = -sum p q
+//   dl/dx = onehot(token) - p       dH/dx = -p (q + H)
 //
 // Where a rollout truncated its distribution, ids outside the kept set get a penalty so low that their p is exactly 0.
 using Sapo.Learner.Batches;
@@ -22,6 +23,12 @@ internal sealed class LanguageHead
     /// <summary>Default for the bytes of one chunk's logits. Products of fewer rows would not be faster, more memory would not help.</summary>
     public const long DefaultChunkBytes = 64L << 20;
 
+    /// <summary>
+    /// Bytes of log-probabilities that a pass may keep for its backward pass. With two chunks at work the head then needs at most
+    /// 224 MiB beside its input and its input's gradient, whatever vocabulary and batch.
+    /// </summary>
+    public const long KeptBytes = 96L << 20;
+
     private const double Excluded = -1e30; // finite, so that 0 * x is 0 in the entropy; exp(-1e30) is 0 in every precision
 
     private readonly Parameter _weight;
@@ -39,19 +46,21 @@ internal sealed class LanguageHead
     /// <summary>Log-probs and entropies of a batch's target tokens.</summary>
     /// <param name="hidden">[M, hidden]: normalized, divided by temperature.</param>
     /// <param name="batch">The targets.</param>
-    public HeadResult Forward(Tensor hidden, PackedTokens batch)
+    /// <param name="kept">Takes the first chunks' log-distributions for <see cref="Backward"/>; the caller disposes them. Null: nothing is kept.</param>
+    public HeadResult Forward(Tensor hidden, PackedTokens batch, ICollection<Tensor>? kept = null)
     {
         using var scope = NewDisposeScope();
-        var (logProbs, entropies) = (hidden.new_empty([hidden.shape[0]]), hidden.new_empty([hidden.shape[0]]));
-        foreach (var (first, count) in Chunks(hidden))
+        var values = new HeadResult(new double[hidden.shape[0]], new double[hidden.shape[0]]);
+        long keptBytes = 0;
+        foreach (var chunk in Chunks(hidden))
         {
             using var chunkScope = NewDisposeScope();
-            var logits = Logits(hidden.narrow(0, first, count), batch, first, _weight.Value);
-            var (logSum, probabilities, entropy) = Distribution(logits);
-            logProbs.narrow(0, first, count).copy_(logits.gather(1, Targets(batch, first, count)).squeeze(1)).sub_(logSum.squeeze(1));
-            entropies.narrow(0, first, count).copy_(entropy.squeeze(1));
+            var logDistributions = LogDistributions(hidden, batch, chunk);
+            Write(values, chunk.First, logDistributions.gather(1, Targets(batch, chunk)), Entropies(logDistributions, logDistributions.exp()));
+            keptBytes += logDistributions.numel() * logDistributions.ElementSize;
+            if (kept is not null && keptBytes <= KeptBytes) kept.Add(logDistributions.DetachFromDisposeScope());
         }
-        return new HeadResult(HostArrays.Double(logProbs), HostArrays.Double(entropies));
+        return values;
     }
 
     /// <summary>
@@ -63,27 +72,28 @@ internal sealed class LanguageHead
     /// <param name="logProbGradient">[M] dL/dl.</param>
     /// <param name="entropyGradient">[M] dL/dH, or null for zeros.</param>
     /// <param name="values">Filled with log-probs and entropies, or null.</param>
-    public Tensor Backward(Tensor hidden, PackedTokens batch, double[] logProbGradient, double[]? entropyGradient, HeadResult? values = null)
+    /// <param name="kept">What <see cref="Forward"/> kept; used up.</param>
+    public Tensor Backward(
+        Tensor hidden, PackedTokens batch, double[] logProbGradient, double[]? entropyGradient, HeadResult? values = null, IReadOnlyList<Tensor>? kept = null)
     {
         using var scope = NewDisposeScope();
         var hiddenGradient = hidden.empty_like();
         var toLogProbs = tensor(logProbGradient, device: hidden.device).to_type(hidden.dtype).unsqueeze(1);
         var toEntropies = entropyGradient is null ? null : tensor(entropyGradient, device: hidden.device).to_type(hidden.dtype).unsqueeze(1);
-        foreach (var (first, count) in Chunks(hidden))
+        foreach (var (chunk, index) in Chunks(hidden).Select((chunk, index) => (chunk, index)))
         {
             using var chunkScope = NewDisposeScope();
-            var chunk = hidden.narrow(0, first, count);
-            var logits = Logits(chunk, batch, first, _weight.Value);
-            var targets = Targets(batch, first, count);
-            var (logSum, probabilities, entropy) = Distribution(logits);
-            if (values is not null) Write(values, first, logits.gather(1, targets).sub_(logSum), entropy);
-            var slope = toLogProbs.narrow(0, first, count);
+            var logDistributions = index < kept?.Count ? kept[index] : LogDistributions(hidden, batch, chunk);
+            var targets = Targets(batch, chunk);
+            var slope = toLogProbs.narrow(0, chunk.First, chunk.Count);
+            if (values is not null) Write(values, chunk.First, logDistributions.gather(1, targets), Entropies(logDistributions, logDistributions.exp()));
             var gradient = toEntropies is null
-                ? probabilities.mul_(-slope)
-                : probabilities.mul_(logits.sub_(logSum).add_(entropy).mul_(toEntropies.narrow(0, first, count)).add_(slope).neg_());
+                ? logDistributions.exp_().mul_(-slope)
+                : MixedGradient(logDistributions, slope, toEntropies.narrow(0, chunk.First, chunk.Count));
             gradient.scatter_add_(1, targets, slope);
-            _weight.Gradient?.addmm_(gradient.t(), chunk);
-            hiddenGradient.narrow(0, first, count).copy_(gradient.mm(_weight.Value));
+            _weight.Gradient?.addmm_(gradient.t(), hidden.narrow(0, chunk.First, chunk.Count));
+            hiddenGradient.narrow(0, chunk.First, chunk.Count).copy_(gradient.mm(_weight.Value));
+            logDistributions.Dispose();
         }
         return hiddenGradient.MoveToOuterDisposeScope();
     }
@@ -100,7 +110,7 @@ internal sealed class LanguageHead
     {
         using var scope = NewDisposeScope();
         var logits = Logits(hidden.narrow(0, chunk.First, chunk.Count), batch, chunk.First, weight ?? _weight.Value);
-        return logits.sub_(logits.logsumexp(1, keepdim: true)).MoveToOuterDisposeScope();
+        return logits.log_softmax(1).MoveToOuterDisposeScope();
     }
 
     /// <summary>A copy of the projection [vocabulary, hidden] as it is now; the caller disposes it.</summary>
@@ -113,14 +123,21 @@ internal sealed class LanguageHead
         return hidden.mm(_weight.Value.t()).MoveToOuterDisposeScope();
     }
 
-    /// <summary>log sum exp [n, 1], probabilities [n, vocabulary], entropy [n, 1].</summary>
-    private static (Tensor LogSum, Tensor Probabilities, Tensor Entropy) Distribution(Tensor logits)
+    /// <summary>[n, 1]: -sum p q; <paramref name="probabilities"/> is overwritten.</summary>
+    private static Tensor Entropies(Tensor logDistributions, Tensor probabilities)
     {
         using var scope = NewDisposeScope();
-        var logSum = logits.logsumexp(1, keepdim: true);
-        var probabilities = (logits - logSum).exp_();
-        var entropy = logSum - (probabilities * logits).sum(1, keepdim: true);
-        return (logSum.MoveToOuterDisposeScope(), probabilities.MoveToOuterDisposeScope(), entropy.MoveToOuterDisposeScope());
+        return probabilities.mul_(logDistributions).sum(1, keepdim: true).neg_().MoveToOuterDisposeScope();
+    }
+
+    /// <summary>[n, vocabulary]: -p (dL/dl + dL/dH (q + H)), in which the target's own dL/dl is still missing; <paramref name="logDistributions"/> is overwritten.</summary>
+    private static Tensor MixedGradient(Tensor logDistributions, Tensor toLogProbs, Tensor toEntropies)
+    {
+        using var scope = NewDisposeScope();
+        var probabilities = logDistributions.exp();
+        var entropies = Entropies(logDistributions, probabilities);
+        probabilities.copy_(logDistributions).exp_(); // again, rather than a third chunk of memory
+        return probabilities.mul_(logDistributions.add_(entropies).mul_(toEntropies).add_(toLogProbs).neg_()).MoveToOuterDisposeScope();
     }
 
     private static void Write(HeadResult values, long first, Tensor logProbs, Tensor entropies)
@@ -151,10 +168,10 @@ internal sealed class LanguageHead
         logits.add_(penalty.index_fill_(0, tensor(allowed.ToArray(), device: logits.device), 0).view(rows, vocabulary));
     }
 
-    private static Tensor Targets(PackedTokens batch, long first, long count)
+    private static Tensor Targets(PackedTokens batch, (long First, long Count) chunk)
     {
         using var scope = NewDisposeScope();
-        return batch.TargetIds.narrow(0, first, count).unsqueeze(1).MoveToOuterDisposeScope();
+        return batch.TargetIds.narrow(0, chunk.First, chunk.Count).unsqueeze(1).MoveToOuterDisposeScope();
     }
 
     /// <summary>The chunks that some hidden states are worked on in: first row and number of rows.</summary>

@@ -23,10 +23,12 @@ internal sealed class RotaryEmbedding : IDisposable
     {
         using var scope = NewDisposeScope();
         var frequencies = tensor(config.RotaryFrequencies(), device: positions.device).to_type(precision);
-        var angles = outer(positions.to_type(precision), frequencies).to_type(ScalarType.Float64);
-        var cos = angles.cos().to_type(precision).unsqueeze(1);
-        _cos = cat([cos, cos], dim: 2).DetachFromDisposeScope();
-        _sin = angles.sin().to_type(precision).unsqueeze(1).DetachFromDisposeScope();
+        var table = arange(0, positions.max().ToDouble() + 1, 1, ScalarType.Float64, positions.device); // many tokens share a position
+        var angles = outer(table.to_type(precision), frequencies).to_type(ScalarType.Float64);
+        var cos = angles.cos().to_type(precision);
+        var rows = positions.to_type(ScalarType.Int64);
+        _cos = cat([cos, cos], dim: 1).index_select(0, rows).unsqueeze(1).DetachFromDisposeScope();
+        _sin = angles.sin().to_type(precision).index_select(0, rows).unsqueeze(1).DetachFromDisposeScope();
     }
 
     /// <summary>Turns heads [N, heads, D] to their positions.</summary>

@@ -33,6 +33,34 @@ public sealed class PackingTests
     }
 
     [Theory, MemberData(nameof(Architectures))]
+    public void Scores_InTilesOfAnySize_EqualOneTile(string architecture)
+    {
+        using var folder = new TinyModel(Config(architecture));
+        using var loaded = new LoadedModel(folder.Folder, ScalarType.Float64);
+        var groups = Groups(folder.Config);
+        foreach (var sharePrompts in new[] { true, false })
+        {
+            var whole = Run(loaded, groups, sharePrompts, tileRows: 1000);
+            foreach (var tileRows in new[] { 1, 2, 3 })
+            {
+                var tiled = Run(loaded, groups, sharePrompts, tileRows: tileRows);
+                Near(whole.Values.LogProbs, tiled.Values.LogProbs, "log-probs");
+                Near(whole.Values.Entropies, tiled.Values.Entropies, "entropies");
+                foreach (var (name, gradient) in whole.Gradients) Near(gradient, tiled.Gradients[name], name);
+            }
+        }
+    }
+
+    [Fact]
+    public void Tiles_OfALongRow_ComputeHalfOfTheSquareOrTheWindow()
+    {
+        using var block = new SequenceBlock(0, 1, [1024], null, CPU);
+        Assert.InRange(block.TileElements(null) / (1024.0 * 1024), 0.5, 0.55); // half, and one tile's triangle per tile
+        Assert.InRange(block.TileElements(64) / (1024.0 * 64), 1, 2); // a tile of 64 queries sees 127 keys
+        Assert.Equal(1024, block.Tiles(64).Sum(tile => tile.Count));
+    }
+
+    [Theory, MemberData(nameof(Architectures))]
     public void Groups_Together_EqualTheSumOfEachAlone(string architecture)
     {
         using var folder = new TinyModel(Config(architecture));
@@ -122,9 +150,10 @@ public sealed class PackingTests
     private static int FirstTarget(TokenGroup[] groups, int index) => groups[..index].Sum(group => group.Rows.Sum(row => row.TokenIds.Length));
 
     /// <summary>The loss is sum sin(i) l_i + cos(i) H_i over the targets, counted from <paramref name="firstTarget"/>.</summary>
-    private static (HeadResult Values, Dictionary<string, double[]> Gradients, int Tokens) Run(LoadedModel loaded, TokenGroup[] groups, bool sharePrompts, int firstTarget = 0)
+    private static (HeadResult Values, Dictionary<string, double[]> Gradients, int Tokens) Run(
+        LoadedModel loaded, TokenGroup[] groups, bool sharePrompts, int firstTarget = 0, int tileRows = SequenceBlock.DefaultTileRows)
     {
-        using var batch = new PackedTokens(groups, CPU, sharePrompts);
+        using var batch = new PackedTokens(groups, CPU, sharePrompts, tileRows);
         using var pass = loaded.Model.Forward(batch);
         var (slopes, entropySlopes) = Slopes(batch.Targets.Length, firstTarget);
         loaded.Model.Backward(pass, slopes, entropySlopes);
