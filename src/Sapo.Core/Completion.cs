@@ -19,6 +19,11 @@ public enum FinishReason
 /// <param name="Version">The policy that sampled them.</param>
 public readonly record struct VersionSpan(int Start, int Count, PolicyVersion Version);
 
+/// <summary>The tokens that were most likely where one was sampled.</summary>
+/// <param name="TokenIds">Their ids, most likely first; of equally likely ones the lower id comes first.</param>
+/// <param name="LogProbs">Their natural log-probs, in the distribution of <see cref="Completion.UntruncatedLogProbs"/>.</param>
+public sealed record TokenAlternatives(int[] TokenIds, float[] LogProbs);
+
 /// <summary>One sampled answer with the exact probabilities it was drawn with.</summary>
 public sealed record Completion
 {
@@ -28,14 +33,20 @@ public sealed record Completion
     /// <summary>The sampled ids, stop token included. Read-only by convention.</summary>
     public required int[] TokenIds { get; init; }
 
-    /// <summary>Per token: natural log of its probability in the distribution it was drawn from (after temperature and truncation).</summary>
+    /// <summary>Per token: natural log of its probability in the distribution it was drawn from (after penalties, temperature and truncation).</summary>
     public required float[] BehaviourLogProbs { get; init; }
 
-    /// <summary>Per token: natural log of its probability at the temperature, before top-k, top-p and min-p. The same array as <see cref="BehaviourLogProbs"/> when nothing was truncated.</summary>
+    /// <summary>Per token: natural log of its probability after penalties and temperature (1 when it is 0), before top-k, top-p and min-p. The same array as <see cref="BehaviourLogProbs"/> when nothing was truncated.</summary>
     public required float[] UntruncatedLogProbs { get; init; }
 
-    /// <summary>Per token the ids that truncation kept, so that a learner can renormalise over the same set; null when nothing was truncated.</summary>
+    /// <summary>
+    /// Per token the ids that truncation kept, so that a learner can renormalise over the same set; null when nothing was truncated,
+    /// and when some token's set was larger than the engine lists (<see cref="Options.EngineOptions.MaxKeptIds"/>): then it cannot be trained on.
+    /// </summary>
     public int[][]? KeptTokenIds { get; init; }
+
+    /// <summary>Per token the most likely ones beside it, as many as the request asked for; null when it asked for none.</summary>
+    public TokenAlternatives[]? Alternatives { get; init; }
 
     /// <summary>Why it ended.</summary>
     public required FinishReason FinishReason { get; init; }

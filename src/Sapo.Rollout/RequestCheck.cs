@@ -24,6 +24,8 @@ internal sealed class RequestCheck(ModelConfig config, int positions, bool hasTo
         Check(ids.Length < positions, $"{name} has {ids.Length:N0} tokens", $"at most {positions - 1:N0}: the engine holds {positions:N0} and one must be left to sample", "Shorten it, or raise engine.maxSequenceLength where the model allows more");
         var outside = Array.FindIndex(ids, id => id < 0 || id >= config.VocabSize);
         Check(outside < 0, $"{name}: token {outside} is {(outside < 0 ? 0 : ids[outside])}", $"ids from 0 to {config.VocabSize - 1}", "Use the tokenizer of this model");
+        var mostAlternatives = Math.Min(GenerationRequest.MaxAlternatives, config.VocabSize);
+        Check(request.Alternatives >= 0 && request.Alternatives <= mostAlternatives, $"{name}: {request.Alternatives} alternatives per token are asked for", $"0 to {mostAlternatives}", CorrectOptions);
         Check(sampling.TopK <= config.VocabSize, $"{name}: topK is {sampling.TopK}", $"at most the vocabulary's {config.VocabSize:N0}", CorrectOptions);
         Check(sampling.StopStrings.Count == 0 || hasTokenizer, $"{name} has stop strings, but the engine has no tokenizer to find them with", null, "Add tokenizer.json to the model folder, or use stop token ids");
         int[] stops = [.. sampling.StopTokenIds ?? config.EndTokenIds];

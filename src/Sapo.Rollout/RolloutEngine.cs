@@ -101,7 +101,7 @@ public sealed class RolloutEngine : IAsyncDisposable
         var config = ModelConfigReader.Read(policy.Folder);
         var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
         KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
-        var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize);
+        var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize, positions, options.MaxKeptIds);
         IPolicyLoader? loader = null;
         ILoadedPolicy? loaded = null;
         try

@@ -21,6 +21,12 @@ public sealed record EngineOptions
     /// <summary>Prompts whose keys and values are kept beyond the slots, for groups that wait for slots and for prompts that begin alike; at least 2. Default 4.</summary>
     public int PromptRows { get; init; } = 4;
 
+    /// <summary>
+    /// With truncation: how many of the ids it kept are listed per token, at least 1. A completion with a larger kept set somewhere carries none,
+    /// is counted, and is left out of training. Default 512.
+    /// </summary>
+    public int MaxKeptIds { get; init; } = 512;
+
     /// <summary>What happens to running completions at a swap: <c>drain</c> (they finish on the old version) or <c>inFlight</c> (they go on under the new one). Default drain.</summary>
     public string Swap { get; init; } = "drain";
 
@@ -43,6 +49,7 @@ public sealed record EngineOptions
         OptionCheck.Holds(MaxSequenceLength is null or >= 2, "engine.maxSequenceLength", MaxSequenceLength, "at least 2");
         OptionCheck.Holds(PrefillChunk >= 1, "engine.prefillChunk", PrefillChunk, "at least 1");
         OptionCheck.Holds(PromptRows >= 2, "engine.promptRows", PromptRows, "at least 2");
+        OptionCheck.Holds(MaxKeptIds >= 1, "engine.maxKeptIds", MaxKeptIds, "at least 1");
         OptionCheck.OneOf("engine.swap", Swap, "drain", "inFlight");
         OptionCheck.OneOf("engine.inFlightKeyValues", InFlightKeyValues, "keep", "recompute");
         OptionCheck.OneOf("engine.prepack", Prepack, "before", "behind", "never");

@@ -1,6 +1,7 @@
 // --model may name three things: a published policy (with manifest.json), a run folder's final/ (which is one), or a plain
 // Hugging Face folder. The last is imported once into <model>/.sapo/, or, where that cannot be written, into a temporary
-// folder that lives as long as this object. A stamp of the source files' sizes and times tells when to import again.
+// folder that lives as long as this object. A stamp of the source files' sizes and times, and of the code that
+// imports, tells when to import again.
 using System.Globalization;
 using Sapo.Core;
 using Sapo.Sync;
@@ -73,7 +74,8 @@ public sealed class ServedModel : IDisposable
 
     private static (string Stamp, string Policy) Places(string cache) => (Path.Combine(cache, "source.txt"), Path.Combine(cache, "policy"));
 
+    // The import's own code is part of it: another build may write other graphs.
     private static string Stamp(string folder) =>
-        string.Concat(new DirectoryInfo(folder).GetFiles().OrderBy(file => file.Name, StringComparer.Ordinal)
+        $"{typeof(PolicyImporter).Module.ModuleVersionId}\n" + string.Concat(new DirectoryInfo(folder).GetFiles().OrderBy(file => file.Name, StringComparer.Ordinal)
         .Select(file => $"{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}\n"));
 }

@@ -34,6 +34,33 @@ internal static class DecodeGraph
     /// <summary>float [rows].</summary>
     public const string MinP = "min_p";
 
+    /// <summary>bool [rows].</summary>
+    public const string MinPFirst = "min_p_first";
+
+    /// <summary>int64 scalar: kept ids listed per row.</summary>
+    public const string KeptLimit = "kept_limit";
+
+    /// <summary>float [rows].</summary>
+    public const string RepetitionPenalty = "repetition_penalty";
+
+    /// <summary>float [rows].</summary>
+    public const string FrequencyPenalty = "frequency_penalty";
+
+    /// <summary>float [rows].</summary>
+    public const string PresencePenalty = "presence_penalty";
+
+    /// <summary>int64 [rows, positions]: prompt and completion so far, of rows with penalties.</summary>
+    public const string History = "history";
+
+    /// <summary>int64 [rows], 0 in rows without penalties.</summary>
+    public const string HistoryLength = "history_length";
+
+    /// <summary>float [rows, positions]: how often the completion holds each of them.</summary>
+    public const string HistoryCounts = "history_counts";
+
+    /// <summary>int64 [rows]: most likely tokens wanted.</summary>
+    public const string Alternatives = "alternatives";
+
     /// <summary>bool scalar.</summary>
     public const string Truncate = "truncate";
 
@@ -52,11 +79,22 @@ internal static class DecodeGraph
     /// <summary>int64 [rows].</summary>
     public const string KeptCount = "kept_count";
 
-    /// <summary>int64 [rows, listed ids], or [rows, 0] without truncation.</summary>
+    /// <summary>int64 [rows, kept limit], or [rows, 0] without truncation.</summary>
     public const string KeptIds = "kept_ids";
 
-    private static readonly string[] RowInputs = [InputIds, Lengths, TotalLength, LastIndex, Uniform, Temperature, TopK, TopP, MinP, Truncate, ForcedToken];
-    private static readonly string[] RowOutputs = [SampledToken, SampledLogProb, UntruncatedLogProb, KeptCount, KeptIds];
+    /// <summary>int64 [rows, most wanted by a row].</summary>
+    public const string AlternativeIds = "alternative_ids";
+
+    /// <summary>float [rows, most wanted by a row].</summary>
+    public const string AlternativeLogProbs = "alternative_logprobs";
+
+    private static readonly string[] RowInputs =
+    [
+        InputIds, Lengths, TotalLength, LastIndex, Uniform, Temperature, TopK, TopP, MinP, MinPFirst, KeptLimit, Truncate, ForcedToken,
+        RepetitionPenalty, FrequencyPenalty, PresencePenalty, History, HistoryCounts, HistoryLength, Alternatives,
+    ];
+
+    private static readonly string[] RowOutputs = [SampledToken, SampledLogProb, UntruncatedLogProb, KeptCount, KeptIds, AlternativeIds, AlternativeLogProbs];
 
     /// <summary>The input of a layer's keys or values so far.</summary>
     public static string Past(int layer, bool keys) => string.Create(CultureInfo.InvariantCulture, $"past_key_values.{layer}.{(keys ? "key" : "value")}");

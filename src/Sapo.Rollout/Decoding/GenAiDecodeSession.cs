@@ -139,6 +139,15 @@ internal sealed unsafe class GenAiDecodeSession : IDecodeSession
             SetInput(DecodeGraph.TopK, ElementType.int64, rows.TopKs.Pointer + firstRow);
             SetInput(DecodeGraph.TopP, ElementType.float32, rows.TopPs.Pointer + firstRow);
             SetInput(DecodeGraph.MinP, ElementType.float32, rows.MinPs.Pointer + firstRow);
+            SetInput(DecodeGraph.MinPFirst, ElementType.bool_t, rows.MinPFirst.Pointer + firstRow);
+            SetInput(DecodeGraph.KeptLimit, ElementType.int64, rows.KeptLimits.Pointer + firstRow);
+            SetInput(DecodeGraph.RepetitionPenalty, ElementType.float32, rows.RepetitionPenalties.Pointer + firstRow);
+            SetInput(DecodeGraph.FrequencyPenalty, ElementType.float32, rows.FrequencyPenalties.Pointer + firstRow);
+            SetInput(DecodeGraph.PresencePenalty, ElementType.float32, rows.PresencePenalties.Pointer + firstRow);
+            SetInput(DecodeGraph.History, ElementType.int64, rows.History.Pointer + (long)firstRow * rows.HistoryWidth, rows.HistoryWidth);
+            SetInput(DecodeGraph.HistoryLength, ElementType.int64, rows.HistoryLengths.Pointer + firstRow);
+            SetInput(DecodeGraph.HistoryCounts, ElementType.float32, rows.HistoryCounts.Pointer + (long)firstRow * rows.HistoryWidth, rows.HistoryWidth);
+            SetInput(DecodeGraph.Alternatives, ElementType.int64, rows.WantedAlternatives.Pointer + firstRow);
             SetInput(DecodeGraph.ForcedToken, ElementType.int64, rows.ForcedTokens.Pointer + firstRow);
         }
 
@@ -156,10 +165,14 @@ internal sealed unsafe class GenAiDecodeSession : IDecodeSession
             Read(DecodeGraph.SampledToken, rows.SampledTokens);
             Read(DecodeGraph.SampledLogProb, rows.SampledLogProbs);
             Read(DecodeGraph.UntruncatedLogProb, rows.UntruncatedLogProbs);
-            if (!truncate) return;
-            Read(DecodeGraph.KeptCount, rows.KeptCounts);
-            using var kept = _generator.GetOutput(DecodeGraph.KeptIds);
-            rows.StoreKept(FirstRow, RowCount, kept.GetData<long>());
+            if (truncate)
+            {
+                Read(DecodeGraph.KeptCount, rows.KeptCounts);
+                Read(DecodeGraph.KeptIds, rows.KeptIds, rows.KeptWidth);
+            }
+            if (rows.MostAlternatives(FirstRow, RowCount) == 0) return;
+            using Tensor ids = _generator.GetOutput(DecodeGraph.AlternativeIds), logProbs = _generator.GetOutput(DecodeGraph.AlternativeLogProbs);
+            rows.StoreAlternatives(FirstRow, RowCount, ids.GetData<long>(), logProbs.GetData<float>());
         }
 
         public void Dispose()
@@ -168,18 +181,18 @@ internal sealed unsafe class GenAiDecodeSession : IDecodeSession
             foreach (var input in _inputs) input.Dispose();
         }
 
-        private void SetInput(string name, ElementType type, void* start)
+        private void SetInput(string name, ElementType type, void* start, int width = 1)
         {
-            var input = new Tensor((nint)start, [RowCount, 1], type);
+            var input = new Tensor((nint)start, [RowCount, width], type);
             _inputs.Add(input);
             _generator.SetModelInput(name, input);
         }
 
-        private void Read<T>(string name, NativeBuffer<T> destination)
+        private void Read<T>(string name, NativeBuffer<T> destination, int width = 1)
             where T : unmanaged
         {
             using var output = _generator.GetOutput(name);
-            output.GetData<T>().CopyTo(destination.Span[FirstRow..]);
+            output.GetData<T>().CopyTo(destination.Slice((long)FirstRow * width, RowCount * width));
         }
     }
 }

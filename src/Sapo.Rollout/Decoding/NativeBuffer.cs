@@ -42,6 +42,14 @@ internal sealed unsafe class NativeBuffer<T> : SafeHandle
     /// <summary>All elements, of a buffer that a span can hold.</summary>
     public Span<T> Span => new(Pointer, checked((int)Length));
 
+    /// <summary>Some neighbouring elements, also of a buffer that no span can hold as a whole.</summary>
+    public Span<T> Slice(long start, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(start, Length - length);
+        return new(Pointer + start, length);
+    }
+
     /// <inheritdoc />
     protected override bool ReleaseHandle()
     {

@@ -1,11 +1,11 @@
 // Decoding with ONNX Runtime directly. Every input and output of a step lies in native memory that outlives the session:
 // a binding names those places once per (first row, row count), so a step is: write the inputs, run, read the outputs.
 //
-//   RowBuffers inputs ─┐                        ┌─> RowBuffers outputs (token, log-probs, kept ids)
+//   RowBuffers inputs ─┐                        ┌─> RowBuffers outputs (token, log-probs, kept ids, alternatives)
 //                      ├─> InferenceSession.Run ─┤
 //   KeyValueCache ─────┘   (binding)            └─> the same KeyValueCache: past and present share memory
 //
-// Nothing managed is allocated by a step whose binding exists, kept ids of truncating steps apart.
+// Nothing managed is allocated by a step whose binding exists.
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 
@@ -19,8 +19,10 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     private readonly RowBuffers _rows;
     private readonly bool _ownsModel;
     private readonly RunOptions _runOptions = new();
-    private readonly Dictionary<(int First, int Count, bool Truncate), OrtIoBinding> _decodeBindings = [];
+    private readonly Dictionary<(int First, int Count, bool Truncate, int Alternatives), OrtIoBinding> _decodeBindings = [];
     private readonly Dictionary<int, OrtIoBinding> _prefillBindings = [];
+    private readonly NativeBuffer<long> _alternativeIds;
+    private readonly NativeBuffer<float> _alternativeLogProbs;
     private NativeBuffer<long> _prefillIds = new(64);
 
     /// <summary>A session over rows that exist.</summary>
@@ -28,8 +30,12 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     /// <param name="cache">Keys and values; outlives the session.</param>
     /// <param name="rows">Inputs and outputs, as many rows as the cache; outlives the session.</param>
     /// <param name="ownsModel">Whether disposing the session disposes the model.</param>
-    public OrtDecodeSession(OrtPolicyModel model, KeyValueCache cache, RowBuffers rows, bool ownsModel) =>
+    public OrtDecodeSession(OrtPolicyModel model, KeyValueCache cache, RowBuffers rows, bool ownsModel)
+    {
         (_model, _cache, _rows, _ownsModel) = (model, cache, rows, ownsModel);
+        var listed = (long)rows.Rows * GenerationRequest.MaxAlternatives;
+        (_alternativeIds, _alternativeLogProbs) = (new(listed, clear: false), new(listed, clear: false));
+    }
 
     /// <inheritdoc />
     public PolicyVersion Version => _model.Version;
@@ -71,15 +77,17 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     /// <inheritdoc />
     public void Decode(int firstRow, int rowCount, bool truncate)
     {
-        if (!_decodeBindings.TryGetValue((firstRow, rowCount, truncate), out var binding))
-            _decodeBindings.Add((firstRow, rowCount, truncate), binding = BindDecode(firstRow, rowCount, truncate));
+        var alternatives = _rows.MostAlternatives(firstRow, rowCount);
+        var key = (firstRow, rowCount, truncate, alternatives);
+        if (!_decodeBindings.TryGetValue(key, out var binding)) _decodeBindings.Add(key, binding = BindDecode(firstRow, rowCount, truncate, alternatives));
         var longest = 0;
         foreach (var length in _rows.Lengths.Span.Slice(firstRow, rowCount)) longest = Math.Max(longest, length);
         *_rows.TotalLength.Pointer = longest + 1;
         *_rows.Truncate.Pointer = truncate;
-        if (truncate) BindKeptIds(binding); // anew: the tensor of the step before has its own width
         _model.Session.RunWithBinding(_runOptions, binding);
-        if (truncate) StoreKept(binding, firstRow, rowCount);
+        if (alternatives == 0) return;
+        var listed = rowCount * alternatives;
+        _rows.StoreAlternatives(firstRow, rowCount, _alternativeIds.Slice(0, listed), _alternativeLogProbs.Slice(0, listed));
     }
 
     /// <inheritdoc />
@@ -89,28 +97,28 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         foreach (var binding in _prefillBindings.Values) binding.Dispose();
         _runOptions.Dispose();
         _prefillIds.Dispose();
+        _alternativeIds.Dispose();
+        _alternativeLogProbs.Dispose();
         if (_ownsModel) _model.Dispose();
     }
 
-    // As wide as the step's largest kept set, so ONNX Runtime allocates it.
-    private static void BindKeptIds(OrtIoBinding binding) => binding.BindOutputToDevice(DecodeGraph.KeptIds, OrtMemoryInfo.DefaultInstance);
-
-    private void StoreKept(OrtIoBinding binding, int firstRow, int rowCount)
-    {
-        using var outputs = binding.GetOutputValues();
-        _rows.StoreKept(firstRow, rowCount, outputs[^1].GetTensorDataAsSpan<long>());
-    }
-
-    private OrtIoBinding BindDecode(int first, int count, bool truncate)
+    private OrtIoBinding BindDecode(int first, int count, bool truncate, int alternatives)
     {
         var binding = Bind(first, count);
         BindInput(binding, DecodeGraph.InputIds, TensorElementType.Int64, [count, 1], _rows.InputIds.Pointer + first, sizeof(long));
         BindOutput(binding, DecodeGraph.SampledToken, TensorElementType.Int64, [count], _rows.SampledTokens.Pointer + first, sizeof(long));
         BindOutput(binding, DecodeGraph.SampledLogProb, TensorElementType.Float, [count], _rows.SampledLogProbs.Pointer + first, sizeof(float));
         BindOutput(binding, DecodeGraph.UntruncatedLogProb, TensorElementType.Float, [count], _rows.UntruncatedLogProbs.Pointer + first, sizeof(float));
-        if (!truncate) return binding;
-        BindOutput(binding, DecodeGraph.KeptCount, TensorElementType.Int64, [count], _rows.KeptCounts.Pointer + first, sizeof(long));
-        BindKeptIds(binding); // the last one bound: StoreKept relies on it
+        if (truncate)
+        {
+            BindOutput(binding, DecodeGraph.KeptCount, TensorElementType.Int64, [count], _rows.KeptCounts.Pointer + first, sizeof(long));
+            BindOutput(binding, DecodeGraph.KeptIds, TensorElementType.Int64, [count, _rows.KeptWidth], _rows.KeptIds.Pointer + (long)first * _rows.KeptWidth, sizeof(long));
+        }
+        if (alternatives > 0)
+        {
+            BindOutput(binding, DecodeGraph.AlternativeIds, TensorElementType.Int64, [count, alternatives], _alternativeIds.Pointer, sizeof(long));
+            BindOutput(binding, DecodeGraph.AlternativeLogProbs, TensorElementType.Float, [count, alternatives], _alternativeLogProbs.Pointer, sizeof(float));
+        }
         return binding;
     }
 
@@ -126,6 +134,15 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         BindInput(binding, DecodeGraph.TopK, TensorElementType.Int64, [count], _rows.TopKs.Pointer + first, sizeof(long));
         BindInput(binding, DecodeGraph.TopP, TensorElementType.Float, [count], _rows.TopPs.Pointer + first, sizeof(float));
         BindInput(binding, DecodeGraph.MinP, TensorElementType.Float, [count], _rows.MinPs.Pointer + first, sizeof(float));
+        BindInput(binding, DecodeGraph.MinPFirst, TensorElementType.Bool, [count], _rows.MinPFirst.Pointer + first, sizeof(bool));
+        BindInput(binding, DecodeGraph.KeptLimit, TensorElementType.Int64, [], _rows.KeptLimits.Pointer, sizeof(long));
+        BindInput(binding, DecodeGraph.RepetitionPenalty, TensorElementType.Float, [count], _rows.RepetitionPenalties.Pointer + first, sizeof(float));
+        BindInput(binding, DecodeGraph.FrequencyPenalty, TensorElementType.Float, [count], _rows.FrequencyPenalties.Pointer + first, sizeof(float));
+        BindInput(binding, DecodeGraph.PresencePenalty, TensorElementType.Float, [count], _rows.PresencePenalties.Pointer + first, sizeof(float));
+        BindInput(binding, DecodeGraph.History, TensorElementType.Int64, [count, _rows.HistoryWidth], _rows.History.Pointer + (long)first * _rows.HistoryWidth, sizeof(long));
+        BindInput(binding, DecodeGraph.HistoryLength, TensorElementType.Int64, [count], _rows.HistoryLengths.Pointer + first, sizeof(long));
+        BindInput(binding, DecodeGraph.HistoryCounts, TensorElementType.Float, [count, _rows.HistoryWidth], _rows.HistoryCounts.Pointer + (long)first * _rows.HistoryWidth, sizeof(float));
+        BindInput(binding, DecodeGraph.Alternatives, TensorElementType.Int64, [count], _rows.WantedAlternatives.Pointer + first, sizeof(long));
         BindInput(binding, DecodeGraph.Truncate, TensorElementType.Bool, [], _rows.Truncate.Pointer, sizeof(bool));
         BindInput(binding, DecodeGraph.ForcedToken, TensorElementType.Int64, [count], _rows.ForcedTokens.Pointer + first, sizeof(long));
         long[] shape = [count, _cache.Heads, _cache.Positions, _cache.HeadSize];

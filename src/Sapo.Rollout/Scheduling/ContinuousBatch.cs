@@ -191,20 +191,11 @@ internal sealed class ContinuousBatch : IDisposable
             sample.Start(group, group.StartNext(), stops.Count == 0 ? null : new StopText(_settings.TextDecoder!(), stops));
             var row = _active.Add(sample);
             if (_headPrompt is not null) _runs.Copy(_active.Session, _headPrompt.Row, row, group.SharedTokens.Length);
-            SetInputs(row, group.Request.Sampling);
+            _rows.SetDraw(row, group.Request.Sampling, group.Request.Prompt.TokenIds, group.Request.Alternatives);
             Counts.PromptTokensRequested += group.SharedTokens.Length;
             advanced = true;
         }
         return !group.HasUnstarted;
-    }
-
-    private void SetInputs(int row, SamplingOptions sampling)
-    {
-        _rows.Temperatures.Span[row] = (float)sampling.Temperature;
-        _rows.TopKs.Span[row] = sampling.Truncates ? sampling.TopK : 0;
-        _rows.TopPs.Span[row] = sampling.Truncates ? (float)sampling.TopP : 1;
-        _rows.MinPs.Span[row] = sampling.Truncates ? (float)sampling.MinP : 0;
-        _rows.ForcedTokens.Span[row] = RowBuffers.NoForcedToken;
     }
 
     // Done rows stay in their places until all are, where a session cannot replace them.
@@ -231,9 +222,7 @@ internal sealed class ContinuousBatch : IDisposable
                 _rows.InputIds.Span[row] = RowBuffers.IdleRow;
                 continue;
             }
-            _rows.InputIds.Span[row] = sample.NextInput;
-            _rows.Lengths.Span[row] = sample.Position;
-            _rows.Uniforms.Span[row] = sample.NextUniform;
+            _rows.Feed(row, sample.NextInput, sample.Position, sample.NextUniform);
             truncate |= sample.Group.Request.Sampling.Truncates;
         }
         _rows.InputIds.Span[lane.IdleRow] = RowBuffers.IdleRow;
@@ -251,8 +240,9 @@ internal sealed class ContinuousBatch : IDisposable
                 $"Policy {lane.Session.Version} gave the log-prob {logProb} for prompt {sample.Group.Request.Prompt.Id}, sample {sample.SampleIndex}, position {sample.Count}: its weights are broken, or the temperature is too small for its logits.");
         try
         {
+            if (sample.Group.Request.Sampling.Truncates) sample.AppendKept(_rows.KeptIdsOf(row), _rows.KeptCounts.Span[row]);
+            if (sample.Group.Request.Alternatives > 0) sample.AppendAlternatives(_rows.AlternativeIdsOf(row), _rows.AlternativeLogProbsOf(row));
             var reason = sample.Append((int)_rows.SampledTokens.Span[row], logProb, _rows.UntruncatedLogProbs.Span[row], lane.Session.Version);
-            if (sample.Group.Request.Sampling.Truncates) CollectKept(sample, row);
             if (reason is { } finished) Finish(lane, row, sample, finished);
         }
         catch (Exception failure) // of the caller's own callback or decoder: its group fails, the others go on
@@ -260,9 +250,6 @@ internal sealed class ContinuousBatch : IDisposable
             sample.Group.Fail(failure);
         }
     }
-
-    private void CollectKept(RunningSample sample, int row) =>
-        sample.AppendKept(_rows.KeptIds.Span.Slice(row * _rows.KeptWidth, _rows.KeptWidth), _rows.KeptCounts.Span[row]);
 
     private void Finish(Lane lane, int row, RunningSample sample, FinishReason reason)
     {

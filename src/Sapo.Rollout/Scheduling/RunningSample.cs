@@ -6,7 +6,9 @@ namespace Sapo.Rollout.Scheduling;
 internal sealed class RunningSample
 {
     private readonly List<VersionSpan> _spans = [];
-    private readonly List<int[]> _kept = [];
+    private readonly TokenLists<int> _kept = new();
+    private readonly TokenLists<int> _alternativeIds = new();
+    private readonly TokenLists<float> _alternativeLogProbs = new();
     private int[] _tokens = new int[64];
     private float[] _logProbs = new float[64], _untruncated = new float[64];
     private bool _keptIsComplete;
@@ -41,10 +43,12 @@ internal sealed class RunningSample
         (Group, SampleIndex, Count, _stopText) = (group, sampleIndex, 0, stopText);
         _spans.Clear();
         _kept.Clear();
+        _alternativeIds.Clear();
+        _alternativeLogProbs.Clear();
         _keptIsComplete = group.Request.Sampling.Truncates;
     }
 
-    /// <summary>Appends a sampled token.</summary>
+    /// <summary>Appends a sampled token, after what belongs to it: its kept set, its alternatives.</summary>
     /// <param name="tokenId">The token.</param>
     /// <param name="logProb">In the distribution drawn from.</param>
     /// <param name="untruncated">Before truncation.</param>
@@ -57,13 +61,13 @@ internal sealed class RunningSample
         Count++;
         if (_spans.Count > 0 && _spans[^1].Version == version) _spans[^1] = _spans[^1] with { Count = _spans[^1].Count + 1 };
         else _spans.Add(new VersionSpan(Count - 1, 1, version));
-        Group.Request.TokenSampled?.Invoke(new SampledToken(SampleIndex, Count - 1, tokenId, logProb, UntruncatedDiffers ? untruncated : logProb));
+        Group.Request.TokenSampled?.Invoke(new SampledToken(SampleIndex, Count - 1, tokenId, logProb, UntruncatedDiffers ? untruncated : logProb, AlternativesAt(Count - 1)));
         if (Array.IndexOf(Group.StopTokenIds, tokenId) >= 0) return FinishReason.Stop;
         if (_stopText is not null && _stopText.Append(tokenId)) return FinishReason.StopString;
         return Count == Group.MaxNewTokens ? FinishReason.Length : null;
     }
 
-    /// <summary>Adds the kept set of the token appended last; a set larger than what was listed leaves the completion without kept ids.</summary>
+    /// <summary>Adds the kept set of the token to be appended; a set larger than what was listed leaves the completion without kept ids.</summary>
     public void AppendKept(ReadOnlySpan<long> listed, long count)
     {
         if (!_keptIsComplete) return;
@@ -73,9 +77,14 @@ internal sealed class RunningSample
             _kept.Clear();
             return;
         }
-        var ids = new int[count];
-        for (var i = 0; i < ids.Length; i++) ids[i] = (int)listed[i];
-        _kept.Add(ids);
+        CopyIds(listed, _kept);
+    }
+
+    /// <summary>Adds the alternatives of the token to be appended.</summary>
+    public void AppendAlternatives(ReadOnlySpan<long> ids, ReadOnlySpan<float> logProbs)
+    {
+        CopyIds(ids, _alternativeIds);
+        logProbs.CopyTo(_alternativeLogProbs.Add(logProbs.Length));
     }
 
     /// <summary>Copies prompt and sampled tokens up to, not including, the one to feed next.</summary>
@@ -98,11 +107,21 @@ internal sealed class RunningSample
             TokenIds = _tokens.AsSpan(0, Count).ToArray(),
             BehaviourLogProbs = logProbs,
             UntruncatedLogProbs = UntruncatedDiffers ? _untruncated.AsSpan(0, Count).ToArray() : logProbs,
-            KeptTokenIds = _keptIsComplete ? [.. _kept] : null,
+            KeptTokenIds = _keptIsComplete ? _kept.CopyAll() : null,
+            Alternatives = _alternativeIds.Count == 0 ? null : [.. Enumerable.Range(0, Count).Select(index => AlternativesAt(index)!)],
             FinishReason = reason,
             VersionSpans = CollectionsMarshal.AsSpan(_spans).ToArray(),
         };
     }
+
+    private static void CopyIds(ReadOnlySpan<long> ids, TokenLists<int> to)
+    {
+        var copy = to.Add(ids.Length);
+        for (var i = 0; i < ids.Length; i++) copy[i] = (int)ids[i];
+    }
+
+    private TokenAlternatives? AlternativesAt(int index) =>
+        _alternativeIds.Count == 0 ? null : new TokenAlternatives(_alternativeIds.Copy(index), _alternativeLogProbs.Copy(index));
 
     private void Grow()
     {

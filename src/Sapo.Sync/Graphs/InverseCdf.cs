@@ -9,7 +9,8 @@ namespace Sapo.Sync.Graphs;
 /// <summary>Writes the draw of one id per row by inverse CDF.</summary>
 internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
 {
-    private readonly int _blockSize = Math.Min(512, vocabulary); // two running sums of a few hundred elements for a vocabulary of 152k
+    private const int SmallestBlock = 64, LargestBlock = 1024;
+    private readonly int _blockSize = BlockSize(vocabulary);
 
     /// <summary>Draws.</summary>
     /// <param name="logProbs">Float [B, vocabulary]; -infinity for ids that must not be drawn.</param>
@@ -33,6 +34,14 @@ internal sealed class InverseCdf(GraphBuilder graph, int vocabulary)
         var within = IndexAbove(inner, graph.Op("Sub", [target, before]));
         var id = graph.Op("Add", [graph.Op("Mul", [block, graph.Scalar((long)_blockSize)]), within]);
         return graph.Op("Squeeze", [id, graph.Integers(1)]);
+    }
+
+    // About the vocabulary's root, so that both running sums are short; where it can be, one that divides the vocabulary: then nothing is padded.
+    private static int BlockSize(int vocabulary)
+    {
+        var best = (int)Math.Ceiling(Math.Sqrt(vocabulary));
+        return Enumerable.Range(SmallestBlock, LargestBlock - SmallestBlock + 1).Where(size => vocabulary % size == 0).OrderBy(size => Math.Abs(Math.Log((double)size / best)))
+            .FirstOrDefault(Math.Max(best, Math.Min(SmallestBlock, vocabulary)));
     }
 
     // Running sums of non-negative floats [B, n], in doubles: up to and with each element, before it, and [B, 1] the last.

@@ -104,24 +104,40 @@ internal sealed class OnnxGraphWriter
         return graph.Op("Min", [graph.Cast(lengths.LastPosition, ElementType.Int64), graph.Op("Sub", [width, graph.Scalar(1L)])]);
     }
 
-    private static DrawInputs DeclareDrawInputs(GraphBuilder graph) => new(
-        graph.Input("uniform", ElementType.Float, "batch"),
-        graph.Input("temperature", ElementType.Float, "batch"),
-        graph.Input("top_k", ElementType.Int64, "batch"),
-        graph.Input("top_p", ElementType.Float, "batch"),
-        graph.Input("min_p", ElementType.Float, "batch"),
-        graph.Input("truncate", ElementType.Bool),
-        graph.Input("forced_token", ElementType.Int64, "batch"));
+    private static DrawInputs DeclareDrawInputs(GraphBuilder graph) => DeclareDrawInputs(
+        graph,
+        (name, type) => graph.Input(name, type, "batch"),
+        cuts => (graph.Input("truncate", ElementType.Bool), graph.Input("kept_limit", ElementType.Int64)));
 
-    // GenAI hands extra inputs over with their own shapes; whether anything is truncated is seen from the rows.
+    // GenAI hands extra inputs over with their own shapes, one row each; whether anything is truncated is seen from the rows.
     private static DrawInputs DeclareDrawColumns(GraphBuilder graph)
     {
-        Value Column(string name, ElementType type) => graph.Op("Squeeze", [graph.Input(name, type, "batch", 1), graph.Integers(1)]);
         graph.Scope = "draw";
-        Value topK = Column("top_k", ElementType.Int64), topP = Column("top_p", ElementType.Float), minP = Column("min_p", ElementType.Float);
-        var cuts = graph.Op("Or", [graph.Op("Greater", [topK, graph.Scalar(0L)]), graph.Op("Or", [graph.Op("Less", [topP, graph.Scalar(1f)]), graph.Op("Greater", [minP, graph.Scalar(0f)])])]);
-        var truncate = graph.Op("Greater", [graph.Op("ReduceSum", [graph.Cast(cuts, ElementType.Int64)], ("keepdims", 0)), graph.Scalar(0L)]);
-        return new DrawInputs(Column("uniform", ElementType.Float), Column("temperature", ElementType.Float), topK, topP, minP, truncate, Column("forced_token", ElementType.Int64));
+        Value Column(string name, ElementType type) => graph.Op("Squeeze", [graph.Input(name, type, "batch", 1), graph.Integers(1)]);
+        return DeclareDrawInputs(graph, Column, cuts => (AnyRowIsCut(graph, cuts), graph.Op("ReduceMax", [Column("kept_limit", ElementType.Int64)], ("keepdims", 0))));
+    }
+
+    private static Value AnyRowIsCut(GraphBuilder graph, (Value TopK, Value TopP, Value MinP) rows)
+    {
+        var byShareOrRatio = graph.Op("Or", [graph.Op("Less", [rows.TopP, graph.Scalar(1f)]), graph.Op("Greater", [rows.MinP, graph.Scalar(0f)])]);
+        var cuts = graph.Op("Or", [graph.Op("Greater", [rows.TopK, graph.Scalar(0L)]), byShareOrRatio]);
+        return graph.Op("Greater", [graph.CountTrue(cuts, axis: 0), graph.Scalar(0L)]);
+    }
+
+    /// <param name="graph">The graph.</param>
+    /// <param name="perRow">Declares an input with one element per row and gives it as [B].</param>
+    /// <param name="limits">Whether rows are cut at all, and how many kept ids are listed, given top-k, top-p and min-p.</param>
+    private static DrawInputs DeclareDrawInputs(GraphBuilder graph, Func<string, ElementType, Value> perRow, Func<(Value TopK, Value TopP, Value MinP), (Value Truncate, Value KeptLimit)> limits)
+    {
+        var penalties = new PenaltyInputs(
+            perRow("repetition_penalty", ElementType.Float), perRow("frequency_penalty", ElementType.Float), perRow("presence_penalty", ElementType.Float),
+            graph.Input("history", ElementType.Int64, "batch", "history"), graph.Input("history_counts", ElementType.Float, "batch", "history"), perRow("history_length", ElementType.Int64));
+        Value topK = perRow("top_k", ElementType.Int64), topP = perRow("top_p", ElementType.Float), minP = perRow("min_p", ElementType.Float);
+        var (truncate, keptLimit) = limits((topK, topP, minP));
+        return new DrawInputs(
+            perRow("uniform", ElementType.Float), perRow("temperature", ElementType.Float), penalties,
+            new CutInputs(topK, topP, minP, perRow("min_p_first", ElementType.Bool), keptLimit), truncate,
+            perRow("forced_token", ElementType.Int64), perRow("alternatives", ElementType.Int64));
     }
 
     private static void DeclareSampled(GraphBuilder graph, SampledTokens sampled)
@@ -131,5 +147,7 @@ internal sealed class OnnxGraphWriter
         graph.Output("untruncated_logprob", sampled.UntruncatedLogProb, ElementType.Float, "batch");
         graph.Output("kept_count", sampled.KeptCount, ElementType.Int64, "batch");
         graph.Output("kept_ids", sampled.KeptIds, ElementType.Int64, "batch", "kept");
+        graph.Output("alternative_ids", sampled.AlternativeIds, ElementType.Int64, "batch", "listed");
+        graph.Output("alternative_logprobs", sampled.AlternativeLogProbs, ElementType.Float, "batch", "listed");
     }
 }

@@ -1,5 +1,7 @@
 // Logits in, one token per row out, without the logits ever leaving the graph:
-//   logits / temperature -> log-softmax -> (truncation) -> draw by inverse CDF -> token and its log-probs
+//   logits -> penalties -> / temperature -> log-softmax -> (truncation) -> draw by inverse CDF -> token and its log-probs
+//                                              └─> (most likely tokens beside it)
+// What stands in brackets is skipped when no row asks for it.
 // Greedy rows (temperature 0) take the largest logit; rows with a forced token take that.
 // A NaN among a row's logits makes the row's log-probs NaN: the engine refuses such a row.
 using Sapo.Sync.Onnx;
@@ -9,40 +11,47 @@ namespace Sapo.Sync.Graphs;
 /// <summary>The values a draw depends on, one per row unless said.</summary>
 /// <param name="Uniform">Float [B] in [0, 1).</param>
 /// <param name="Temperature">Float [B], 0 for greedy.</param>
-/// <param name="TopK">int64 [B], 0 keeps all.</param>
-/// <param name="TopP">Float [B], 1 keeps all.</param>
-/// <param name="MinP">Float [B], 0 keeps all.</param>
+/// <param name="Penalties">What is done to the logits first.</param>
+/// <param name="Cuts">How the distribution is cut.</param>
 /// <param name="Truncate">Bool scalar: false skips truncation, whatever the rows say.</param>
 /// <param name="ForcedToken">int64 [B], -1 to sample.</param>
-internal sealed record DrawInputs(Value Uniform, Value Temperature, Value TopK, Value TopP, Value MinP, Value Truncate, Value ForcedToken);
+/// <param name="Alternatives">int64 [B]: how many of the most likely tokens are listed; all rows get as many as the one that wants most.</param>
+internal sealed record DrawInputs(Value Uniform, Value Temperature, PenaltyInputs Penalties, CutInputs Cuts, Value Truncate, Value ForcedToken, Value Alternatives);
 
 /// <summary>What the head puts out, one per row.</summary>
 /// <param name="Token">int64 [B].</param>
 /// <param name="LogProb">Float [B]: of the distribution drawn from; 0 for greedy rows.</param>
-/// <param name="UntruncatedLogProb">Float [B]: at the temperature alone; at temperature 1 for greedy rows.</param>
+/// <param name="UntruncatedLogProb">Float [B]: after penalties and temperature alone; at temperature 1 for greedy rows.</param>
 /// <param name="KeptCount">int64 [B]: number of ids that truncation left.</param>
-/// <param name="KeptIds">int64 [B, K]: those ids, then -1; K is 0 without truncation.</param>
-internal sealed record SampledTokens(Value Token, Value LogProb, Value UntruncatedLogProb, Value KeptCount, Value KeptIds);
+/// <param name="KeptIds">int64 [B, K]: the most likely of those ids, then -1; K is the limit, or 0 without truncation.</param>
+/// <param name="AlternativeIds">int64 [B, N]: the most likely ids before truncation.</param>
+/// <param name="AlternativeLogProbs">Float [B, N]: theirs, as <paramref name="UntruncatedLogProb"/>.</param>
+internal sealed record SampledTokens(Value Token, Value LogProb, Value UntruncatedLogProb, Value KeptCount, Value KeptIds, Value AlternativeIds, Value AlternativeLogProbs);
 
 /// <summary>Writes the sampling head over logits [B, vocabulary].</summary>
 internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInputs inputs)
 {
     /// <summary>Writes the head.</summary>
-    public SampledTokens Write(Value logits)
+    public SampledTokens Write(Value rawLogits)
     {
         graph.Scope = "sampling";
+        var logits = new Penalties(graph, inputs.Penalties).Apply(rawLogits);
         var greedy = graph.Op("Equal", [inputs.Temperature, graph.Scalar(0f)]);
         var divisor = graph.Op("Where", [greedy, graph.Scalar(1f), inputs.Temperature]);
         var scaled = graph.Op("Div", [logits, graph.Column(divisor)]);
         var logProbs = graph.Op("LogSoftmax", [scaled], ("axis", -1));
-        var best = graph.Op("ArgMax", [logits], ("axis", 1), ("keepdims", 0));
+        var anyGreedy = graph.Op("Greater", [graph.CountTrue(greedy, axis: 0), graph.Scalar(0L)]);
+        var best = graph.If(
+            anyGreedy, [ElementType.Int64],
+            branch => [branch.Op("ArgMax", [logits], ("axis", 1), ("keepdims", 0))],
+            _ => [inputs.ForcedToken])[0]; // of no row is looked at
 
         var sampled = graph.If(
             inputs.Truncate,
             [ElementType.Int64, ElementType.Float, ElementType.Int64, ElementType.Int64],
             branch =>
             {
-                var truncation = new Truncation(branch, vocabulary, new TruncationInputs(inputs.TopK, inputs.TopP, inputs.MinP, greedy));
+                var truncation = new Truncation(branch, vocabulary, inputs.Cuts, greedy);
                 var cut = truncation.Write(logits, logProbs);
                 var token = Choose(branch, cut.LogProbs, greedy, best);
                 return [token, At(branch, cut.LogProbs, token), cut.KeptCount, cut.KeptIds];
@@ -50,12 +59,13 @@ internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInput
             branch =>
             {
                 var token = Choose(branch, logProbs, greedy, best);
-                return [token, At(branch, logProbs, token), EveryRow(branch, vocabulary), NoIds(branch)];
+                return [token, At(branch, logProbs, token), EveryRow(branch, vocabulary), branch.EmptyRows<long>(inputs.ForcedToken)];
             });
 
         var untruncated = At(graph, logProbs, sampled[0]);
         var certain = graph.Op("Sub", [untruncated, untruncated]); // 0, or NaN where the logits are
-        return new SampledTokens(sampled[0], graph.Op("Where", [greedy, certain, sampled[1]]), untruncated, sampled[2], sampled[3]);
+        var likely = new Alternatives(graph, inputs.Alternatives).Write(logits, logProbs);
+        return new SampledTokens(sampled[0], graph.Op("Where", [greedy, certain, sampled[1]]), untruncated, sampled[2], sampled[3], likely.Ids, likely.LogProbs);
     }
 
     private Value Choose(GraphBuilder within, Value distribution, Value greedy, Value best)
@@ -67,9 +77,6 @@ internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInput
     }
 
     private Value EveryRow(GraphBuilder within, long value) => within.Op("Expand", [within.Scalar(value), within.Op("Shape", [inputs.ForcedToken])]);
-
-    private Value NoIds(GraphBuilder within) => within.Op(
-        "Expand", [within.Constant(ReadOnlySpan<long>.Empty, 1, 0), within.Op("Concat", [within.Op("Shape", [inputs.ForcedToken]), within.Integers(1)], ("axis", 0))]);
 
     private static Value At(GraphBuilder within, Value logProbs, Value token)
     {

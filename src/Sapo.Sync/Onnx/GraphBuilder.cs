@@ -99,6 +99,18 @@ internal sealed class GraphBuilder
     /// <summary>One number per row as a column: [B] becomes [B, 1].</summary>
     public Value Column(Value perRow) => Op("Unsqueeze", [perRow, Integers(1)]);
 
+    /// <summary>int64 [1, K]: 0, 1, 2, ... along the second dimension of a matrix.</summary>
+    public Value Ranks(Value matrix)
+    {
+        var width = Op("Squeeze", [Op("Shape", [matrix], ("start", 1)), Integers(0)]);
+        return Op("Unsqueeze", [Op("Range", [Scalar(0L), width, Scalar(1L)]), Integers(0)]);
+    }
+
+    /// <summary>A matrix [B, 0].</summary>
+    /// <param name="perRow">Anything [B].</param>
+    public Value EmptyRows<T>(Value perRow) where T : unmanaged =>
+        Op("Expand", [Constant(ReadOnlySpan<T>.Empty, 1, 0), Op("Concat", [Op("Shape", [perRow]), Integers(1)], ("axis", 0))]);
+
     /// <summary>Adds a node with named outputs; an empty name leaves an optional output out.</summary>
     public void Node(string op, ReadOnlySpan<Value> inputs, ReadOnlySpan<string> outputs, params ReadOnlySpan<(string Name, AttributeValue Value)> attributes)
     {

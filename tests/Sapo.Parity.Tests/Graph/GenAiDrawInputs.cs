@@ -16,6 +16,13 @@ internal sealed class GenAiDrawInputs : IDisposable
         TopK = Add<long>("top_k", ElementType.int64, rows, 0);
         TopP = Add<float>("top_p", ElementType.float32, rows, 1);
         MinP = Add<float>("min_p", ElementType.float32, rows, 0);
+        Add("min_p_first", ElementType.bool_t, rows, false);
+        Add<long>("kept_limit", ElementType.int64, rows, Draws.DefaultKeptLimit);
+        Add<float>("history_counts", ElementType.float32, rows, 0);
+        Add<float>("repetition_penalty", ElementType.float32, rows, 1);
+        Add<float>("frequency_penalty", ElementType.float32, rows, 0);
+        Add<float>("presence_penalty", ElementType.float32, rows, 0);
+        foreach (var name in new[] { "history", "history_length", "alternatives" }) Add<long>(name, ElementType.int64, rows, 0);
         Forced = Add<long>("forced_token", ElementType.int64, rows, -1);
     }
 

@@ -86,7 +86,27 @@ internal sealed class GraphSession : IDisposable
 /// <summary>What each row's draw depends on.</summary>
 internal sealed record Draws(float[] Uniform, float[] Temperature, long[] TopK, float[] TopP, float[] MinP, long[] Forced, bool Truncate)
 {
+    /// <summary>Kept ids a row lists where a test does not say.</summary>
+    public const long DefaultKeptLimit = 512;
+
     public int Rows => Uniform.Length;
+
+    public bool[] MinPFirst { get; init; } = new bool[Uniform.Length];
+
+    public long KeptLimit { get; init; } = DefaultKeptLimit;
+
+    public float[] Repetition { get; init; } = Repeat(1f, Uniform.Length);
+
+    public float[] Frequency { get; init; } = new float[Uniform.Length];
+
+    public float[] Presence { get; init; } = new float[Uniform.Length];
+
+    /// <summary>Prompt and output per row.</summary>
+    public long[][] History { get; init; } = Repeat(Array.Empty<long>(), Uniform.Length);
+
+    public long[] PromptLength { get; init; } = new long[Uniform.Length];
+
+    public long[] Alternatives { get; init; } = new long[Uniform.Length];
 
     /// <summary>Rows that sample from the whole distribution with u = 0.</summary>
     public static Draws Plain(int rows, float temperature = 1) =>
@@ -101,22 +121,42 @@ internal sealed record Draws(float[] Uniform, float[] Temperature, long[] TopK, 
         ("min_p", GraphSession.Tensor(MinP, Rows)),
         ("forced_token", GraphSession.Tensor(Forced, Rows)),
         ("truncate", GraphSession.Tensor([Truncate])),
+        ("min_p_first", GraphSession.Tensor(MinPFirst, Rows)),
+        ("kept_limit", GraphSession.Tensor([KeptLimit])),
+        ("repetition_penalty", GraphSession.Tensor(Repetition, Rows)),
+        ("frequency_penalty", GraphSession.Tensor(Frequency, Rows)),
+        ("presence_penalty", GraphSession.Tensor(Presence, Rows)),
+        ("history", GraphSession.Tensor<long>([.. History.SelectMany(row => row.Concat(new long[HistoryWidth - row.Length]))], Rows, HistoryWidth)),
+        ("history_length", GraphSession.Tensor<long>([.. History.Select(row => (long)row.Length)], Rows)),
+        ("history_counts", GraphSession.Tensor<float>([.. History.SelectMany((row, i) => Counts(row, (int)PromptLength[i]).Concat(new float[HistoryWidth - row.Length]))], Rows, HistoryWidth)),
+        ("alternatives", GraphSession.Tensor(Alternatives, Rows)),
     ];
+
+    // One place more than the longest: an engine's is wider too.
+    private int HistoryWidth => 1 + History.Max(row => row.Length);
+
+    private static IEnumerable<float> Counts(long[] history, int promptLength) => history.Select(id => (float)history.Skip(promptLength).Count(other => other == id));
 
     private static T[] Repeat<T>(T value, int count) => [.. Enumerable.Repeat(value, count)];
 }
 
 /// <summary>What a call puts out, per row.</summary>
-internal sealed record Sampled(long[] Token, float[] LogProb, float[] UntruncatedLogProb, long[] KeptCount, long[][] KeptIds)
+internal sealed record Sampled(
+    long[] Token, float[] LogProb, float[] UntruncatedLogProb, long[] KeptCount, long[][] KeptIds, long[][] AlternativeIds, float[][] AlternativeLogProbs)
 {
     public static Sampled Read(IReadOnlyDictionary<string, OrtValue> outputs)
     {
         var token = Values<long>("sampled_token");
-        var kept = Values<long>("kept_ids");
-        var width = kept.Length / token.Length;
         return new(
             token, Values<float>("sampled_logprob"), Values<float>("untruncated_logprob"), Values<long>("kept_count"),
-            [.. Enumerable.Range(0, token.Length).Select(row => kept[(row * width)..((row + 1) * width)])]);
+            Lists<long>("kept_ids"), Lists<long>("alternative_ids"), Lists<float>("alternative_logprobs"));
+
+        T[][] Lists<T>(string name) where T : unmanaged
+        {
+            var values = Values<T>(name);
+            var width = values.Length / token.Length;
+            return [.. Enumerable.Range(0, token.Length).Select(row => values[(row * width)..((row + 1) * width)])];
+        }
 
         T[] Values<T>(string name) where T : unmanaged => outputs[name].GetTensorDataAsSpan<T>().ToArray();
     }

@@ -11,14 +11,24 @@ public sealed class SamplingHeadTests
     private const double UnsafeMargin = 1e-6; // a threshold this near to a token may fall either way in float32
     private const double MassRounding = 1e-5; // error of a float32 share of probability over a large vocabulary
 
-    [Fact]
+    [Theory]
+    [InlineData("transformers.json", false)]
+    [InlineData("vllm.json", true)] // min-p before top-k and top-p
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Head_AnyCut_GivesTheReferenceDistribution()
+    public void Head_AnyOptions_GivesTheReferenceDistribution(string file, bool minPFirst)
     {
         var logitsByName = LogitsByName();
-        var cases = Elements("transformers.json", "cases").Where(item => SamplingCase.HasOnlyCuts(item.GetProperty("options"))).ToList();
-        foreach (var item in cases) CheckDistribution(item, logitsByName[item.GetProperty("logits").GetString()!]);
-        Golden.Report("sampled distributions", cases.Count);
+        var (cases, unsure) = (0, 0);
+        foreach (var group in Elements(file, "cases").GroupBy(item => item.GetProperty("logits").GetString()!, StringComparer.Ordinal))
+        {
+            using var head = Head(logitsByName[group.Key].Length);
+            foreach (var item in group)
+            {
+                cases++;
+                if (!CheckDistribution(head, item, logitsByName[group.Key], minPFirst)) unsure++;
+            }
+        }
+        Golden.Report($"distributions of {file}, {unsure} of them cut so near to a token that either side is right,", cases);
     }
 
     [Fact]
@@ -27,18 +37,24 @@ public sealed class SamplingHeadTests
     {
         var logitsByName = LogitsByName();
         var batches = 0;
-        foreach (var group in Elements("transformers.json", "cases").Where(item => SamplingCase.HasOnlyCuts(item.GetProperty("options"))).GroupBy(item => item.GetProperty("logits").GetString()!, StringComparer.Ordinal))
+        var cases = Elements("transformers.json", "cases").Select(item => (item, false)).Concat(Elements("vllm.json", "cases").Select(item => (item, true)));
+        foreach (var group in cases.GroupBy(pair => pair.item.GetProperty("logits").GetString()!, StringComparer.Ordinal))
         {
             var logits = logitsByName[group.Key];
-            SamplingCase[] rows = [.. group.Select(item => SamplingCase.Read(item.GetProperty("options")))];
+            SamplingCase[] rows = [.. group.Select(pair => SamplingCase.Read(pair.item.GetProperty("options"), pair.Item2))];
             float[] uniform = [.. rows.Select((_, i) => (i + 0.5f) / rows.Length)];
             using var head = Head(logits.Length);
-            var together = head.Sample(Repeat(logits, rows.Length), SamplingCase.Draws(rows, uniform));
+            var together = head.Sample(Repeat(logits, rows.Length), SamplingCase.Draws(rows, uniform) with { Alternatives = [.. rows.Select((_, i) => 1 + i % 3L)] });
             for (var i = 0; i < rows.Length; i++)
             {
-                var alone = head.Sample(logits, SamplingCase.Draws([rows[i]], [uniform[i]]));
-                Assert.Equal((alone.Token[0], alone.LogProb[0], alone.KeptCount[0]), (together.Token[i], together.LogProb[i], together.KeptCount[i]));
+                var alone = head.Sample(logits, SamplingCase.Draws([rows[i]], [uniform[i]]) with { Alternatives = [3] });
+                Assert.Equal(
+                    (alone.Token[0], alone.LogProb[0], alone.UntruncatedLogProb[0], alone.KeptCount[0]),
+                    (together.Token[i], together.LogProb[i], together.UntruncatedLogProb[i], together.KeptCount[i]));
                 Assert.Equal(alone.KeptIds[0].Where(id => id >= 0), together.KeptIds[i].Where(id => id >= 0));
+                var listed = together.AlternativeIds[i].Length; // as many as the row that wants most
+                Assert.Equal(alone.AlternativeIds[0][..listed], together.AlternativeIds[i]);
+                Assert.Equal(alone.AlternativeLogProbs[0][..listed], together.AlternativeLogProbs[i]);
             }
             batches++;
         }
@@ -51,13 +67,13 @@ public sealed class SamplingHeadTests
     {
         var logitsByName = LogitsByName();
         var drawn = 0;
-        foreach (var item in Elements("inverse_cdf.json", "cases").Where(item => SamplingCase.HasOnlyCuts(item.GetProperty("options"))))
+        foreach (var item in Elements("inverse_cdf.json", "cases"))
         {
             var logits = item.TryGetProperty("logits_inline", out var inline) && inline.ValueKind == JsonValueKind.Array ? Floats(inline) : logitsByName[item.GetProperty("logits").GetString()!];
             var draws = item.GetProperty("draws").EnumerateArray().ToArray();
             using var head = Head(logits.Length);
             var options = SamplingCase.Read(item.GetProperty("options"));
-            if (options.Margin(logits) < UnsafeMargin) continue;
+            if (ReferenceDistribution.Of(logits, options).Margin < UnsafeMargin) continue;
             var sampled = head.Sample(Repeat(logits, draws.Length), SamplingCase.Draws([.. draws.Select(_ => options)], [.. draws.Select(draw => (float)draw.GetProperty("u").GetDouble())]));
             for (var i = 0; i < draws.Length; i++)
             {
@@ -124,14 +140,59 @@ public sealed class SamplingHeadTests
     {
         using var head = Head(4); // probabilities 0.4, 0.3, 0.2, 0.1; top-k 2 leaves 4/7 and 3/7
         var logits = new[] { 0.4, 0.3, 0.2, 0.1 }.Select(p => (float)Math.Log(p)).ToArray();
-        var draws = Draws.Plain(3) with { TopK = [2, 2, 2], Forced = [1, 2, -1], Truncate = true };
+        var draws = Draws.Plain(3) with { TopK = [2, 2, 2], Forced = [1, 2, -1], Truncate = true, KeptLimit = 3 };
         var sampled = head.Sample(Repeat(logits, 3), draws);
         Assert.Equal([1, 2, 0], sampled.Token);
         Assert.Equal(Math.Log(3.0 / 7), sampled.LogProb[0], LogProbTolerance);
         Assert.Equal(Math.Log(0.3), sampled.UntruncatedLogProb[0], LogProbTolerance);
         Assert.Equal(float.NegativeInfinity, sampled.LogProb[1]);
         Assert.Equal([2, 2, 2], sampled.KeptCount);
-        Assert.All(sampled.KeptIds, ids => Assert.Equal([0, 1], ids));
+        Assert.All(sampled.KeptIds, ids => Assert.Equal([0, 1, -1], ids));
+    }
+
+    [Fact]
+    public void Head_Penalties_AreInBothLogProbsAndInTheAlternatives()
+    {
+        // Logits 2, 1, 0, -1; prompt [0], output [1, 1, 3]; repetition 1.25: 1.6, 0.8, 0, -1.25; frequency 0.5 twice for 1, once for 3:
+        // 1.6, -0.2, 0, -1.75; presence 0.25: 1.6, -0.45, 0, -2.
+        double[] penalised = [1.6, -0.45, 0, -2.0];
+        var logSum = Math.Log(penalised.Sum(Math.Exp));
+        using var head = Head(4);
+        var draws = Draws.Plain(5) with
+        {
+            Repetition = [1.25f, 1.25f, 1.25f, 1.25f, 1], Frequency = [0.5f, 0.5f, 0.5f, 0.5f, 0], Presence = [0.25f, 0.25f, 0.25f, 0.25f, 0],
+            History = [[0, 1, 1, 3], [0, 1, 1, 3], [0, 1, 1, 3], [0, 1, 1, 3], []], PromptLength = [1, 1, 1, 1, 0], Forced = [0, 1, 2, 3, -1],
+            Temperature = [1, 1, 1, 1, 0], Alternatives = [4, 4, 4, 4, 1],
+        };
+        var sampled = head.Sample(Repeat([2, 1, 0, -1], 5), draws);
+        for (var id = 0; id < 4; id++)
+        {
+            Assert.Equal(penalised[id] - logSum, sampled.LogProb[id], LogProbTolerance);
+            Assert.Equal(sampled.LogProb[id], sampled.UntruncatedLogProb[id]);
+            Assert.Equal([0, 2, 1, 3], sampled.AlternativeIds[id]);
+            Assert.Equal(new[] { 0, 2, 1, 3 }.Select(other => sampled.LogProb[other]), sampled.AlternativeLogProbs[id]);
+        }
+        Assert.Equal((0, 0f), (sampled.Token[4], sampled.LogProb[4])); // the row without a history is as it was
+        Assert.Equal(2 - Math.Log(Math.Exp(2) + Math.Exp(1) + 1 + Math.Exp(-1)), sampled.UntruncatedLogProb[4], LogProbTolerance);
+    }
+
+    [Theory]
+    [InlineData(600, 40)] // cut among the most likely that are sorted first
+    [InlineData(600, 520)] // all are sorted
+    [InlineData(20, 15)]
+    public void Head_KeptLimit_ListsTheMostLikelyAndCountsAll(int vocabulary, int topK)
+    {
+        using var head = Head(vocabulary);
+        float[] logits = [.. Enumerable.Range(0, vocabulary).Select(id => -0.01f * id)];
+        foreach (var limit in new long[] { 1, 10, topK, 700 })
+        {
+            var sampled = head.Sample(logits, Draws.Plain(1) with { TopK = [topK], Truncate = true, KeptLimit = limit });
+            Assert.Equal(topK, sampled.KeptCount[0]);
+            Assert.Equal(limit, sampled.KeptIds[0].Length);
+            var listed = (int)Math.Min(limit, topK);
+            Assert.Equal(Enumerable.Range(0, listed).Select(id => (long)id), sampled.KeptIds[0][..listed]);
+            Assert.All(sampled.KeptIds[0][listed..], id => Assert.Equal(-1, id));
+        }
     }
 
     [Fact]
@@ -144,33 +205,41 @@ public sealed class SamplingHeadTests
         Assert.All(sampled.KeptIds, Assert.Empty);
     }
 
-    // Every id is forced once, so that the whole distribution is seen.
-    private static void CheckDistribution(JsonElement item, float[] logits)
+    // Every id is forced once, so that the whole distribution is seen. False: which ids are kept depends on rounding, so that only the rest is compared.
+    private static bool CheckDistribution(GraphSession head, JsonElement item, float[] logits, bool minPFirst)
     {
         var what = $"{item.GetProperty("id")} {item.GetProperty("logits")} {item.GetProperty("options")}";
-        var options = SamplingCase.Read(item.GetProperty("options"));
-        using var head = Head(logits.Length);
+        var options = SamplingCase.Read(item.GetProperty("options"), minPFirst);
         var every = Enumerable.Range(0, logits.Length).Select(id => (long)id).ToArray();
-        var sampled = head.Sample(Repeat(logits, logits.Length), SamplingCase.Draws([.. every.Select(_ => options)], new float[logits.Length]) with { Forced = every });
-        long[] kept = [.. item.GetProperty("kept").EnumerateArray().Select(id => id.GetInt64())];
+        var sampled = head.Sample(Repeat(logits, logits.Length), SamplingCase.Draws([.. every.Select(_ => options)], new float[logits.Length]) with { Forced = every, KeptLimit = logits.Length });
+        var kept = item.GetProperty("kept").EnumerateArray().Select(id => id.GetInt64()).ToArray();
         var tied = item.GetProperty("tied_at_cut").EnumerateArray().Select(id => id.GetInt64()).ToHashSet();
-        var certain = item.GetProperty("kept_in_float32_same").GetBoolean() && !(item.GetProperty("margin") is { ValueKind: JsonValueKind.Number } margin && margin.GetDouble() < UnsafeMargin);
-        if (!certain) return;
+        var ownError = item.GetProperty("max_abs_logprob_diff_float32") is { ValueKind: JsonValueKind.Number } error ? error.GetDouble() : 0; // none where it keeps other ids
+        var tolerance = Math.Max(LogProbTolerance, OwnErrorFactor * ownError);
+        foreach (var (id, expected) in kept.Zip(item.GetProperty("logprobs_untruncated").EnumerateArray().Select(value => value.GetDouble())))
+            AssertClose(expected, sampled.UntruncatedLogProb[id], tolerance, $"{what}: id {id} before truncation");
+        Assert.InRange(sampled.LogProb.Sum(logProb => Math.Exp(logProb)), 1 - LogProbTolerance, 1 + LogProbTolerance);
+        if (!IsCertain(item, tied, ReferenceDistribution.Of(logits, options))) return false;
+
         if (options.Cuts)
         {
             Assert.True(kept.Length == sampled.KeptCount[0], $"{what}: {sampled.KeptCount[0]} kept, reference {kept.Length}");
             Assert.Equal(kept.Where(id => !tied.Contains(id)), sampled.KeptIds[0].Where(id => id >= 0 && !tied.Contains(id)).Order());
         }
-        var tolerance = Math.Max(LogProbTolerance, OwnErrorFactor * item.GetProperty("max_abs_logprob_diff_float32").GetDouble());
         var reference = kept.Zip(item.GetProperty("logprobs").EnumerateArray().Select(value => value.GetDouble())).ToDictionary(pair => pair.First, pair => pair.Second);
-        var untruncated = kept.Zip(item.GetProperty("logprobs_untruncated").EnumerateArray().Select(value => value.GetDouble())).ToDictionary(pair => pair.First, pair => pair.Second);
         foreach (var id in every.Where(id => !tied.Contains(id)))
-        {
-            var expected = reference.GetValueOrDefault(id, double.NegativeInfinity);
-            Assert.True(Math.Abs(sampled.LogProb[id] - expected) <= tolerance || (double.IsNegativeInfinity(expected) && float.IsNegativeInfinity(sampled.LogProb[id])), $"{what}: id {id} has {sampled.LogProb[id]}, reference {expected}");
-            if (untruncated.TryGetValue(id, out var plain)) Assert.Equal(plain, sampled.UntruncatedLogProb[id], tolerance);
-        }
+            AssertClose(reference.GetValueOrDefault(id, double.NegativeInfinity), sampled.LogProb[id], tolerance, $"{what}: id {id}");
+        return true;
     }
+
+    private static bool IsCertain(JsonElement item, HashSet<long> tied, ReferenceDistribution own)
+    {
+        var margin = item.TryGetProperty("margin", out var given) ? given.ValueKind == JsonValueKind.Number ? given.GetDouble() : 1 : tied.Count > 0 ? 1 : own.Margin;
+        return item.GetProperty("kept_in_float32_same").GetBoolean() && Math.Max(margin, own.Margin) >= UnsafeMargin;
+    }
+
+    private static void AssertClose(double expected, float found, double tolerance, string what) =>
+        Assert.True(Math.Abs(found - expected) <= tolerance || (double.IsNegativeInfinity(expected) && float.IsNegativeInfinity(found)), $"{what} has {found}, reference {expected}");
 
     private static void CheckLargeVocabulary(GraphSession head, JsonElement item, float[] logits)
     {
@@ -185,7 +254,7 @@ public sealed class SamplingHeadTests
         }
         var probes = item.GetProperty("top20").EnumerateArray().Concat(item.GetProperty("probe").EnumerateArray()).ToArray();
         long[] forced = [.. probes.Select(probe => probe.GetProperty("id").GetInt64())];
-        var probed = head.Sample(Repeat(logits, forced.Length), SamplingCase.Draws([.. forced.Select(_ => options)], new float[forced.Length]) with { Forced = forced });
+        var probed = head.Sample(Repeat(logits, forced.Length), SamplingCase.Draws([.. forced.Select(_ => options)], new float[forced.Length]) with { Forced = forced, KeptLimit = logits.Length });
         for (var i = 0; i < probes.Length; i++)
         {
             if (probes[i].GetProperty("logprob") is not { ValueKind: JsonValueKind.Number } expected) continue;
@@ -198,7 +267,7 @@ public sealed class SamplingHeadTests
     {
         var (found, expected) = (probed.KeptCount[0], item.GetProperty("kept_count").GetInt64());
         var ids = probed.KeptIds[0].Where(id => id >= 0).ToArray();
-        Assert.Equal(found, ids.Length);
+        Assert.Equal(found, ids.Length); // all of them: the limit is the vocabulary here
         var leastLikely = head.Sample(logits, SamplingCase.Draws([options], [0]) with { Forced = [ids[^1]] }).LogProb[0];
         var unsure = options.TopP < 1 ? (item.GetProperty("margin").GetDouble() + MassRounding) / Math.Exp(leastLikely) : 0;
         Assert.True(Math.Abs(found - expected) <= unsure, $"{what}: {found} kept, reference {expected}, tolerated {unsure}");
@@ -225,65 +294,4 @@ public sealed class SamplingHeadTests
     }
 
     private static float[] Floats(JsonElement list) => [.. list.EnumerateArray().Select(value => value.ValueKind == JsonValueKind.String ? float.NegativeInfinity : value.GetSingle())];
-}
-
-/// <summary>The options of one reference case that this head has.</summary>
-internal sealed record SamplingCase(float Temperature, long TopK, float TopP, float MinP)
-{
-    private static readonly string[] Known = ["temperature", "top_k", "top_p", "min_p"];
-
-    public bool Cuts => TopK > 0 || TopP < 1 || MinP > 0;
-
-    /// <summary>False for cases with penalties, which the engine does not offer.</summary>
-    public static bool HasOnlyCuts(JsonElement options) => options.EnumerateObject().All(option => Known.Contains(option.Name));
-
-    public static SamplingCase Read(JsonElement options) => new(
-        options.TryGetProperty("temperature", out var temperature) ? temperature.GetSingle() : 1,
-        options.TryGetProperty("top_k", out var topK) ? topK.GetInt64() : 0,
-        options.TryGetProperty("top_p", out var topP) ? topP.GetSingle() : 1,
-        options.TryGetProperty("min_p", out var minP) ? minP.GetSingle() : 0);
-
-    /// <summary>How near top-p or min-p come to cutting another set, by their definitions in float64: 1 when neither is on, 0 when top-p cuts between equal scores.</summary>
-    public double Margin(float[] logits)
-    {
-        var best = logits.Max();
-        var order = logits.Select(logit => Math.Exp(((double)logit - best) / Temperature)).OrderDescending().ToArray();
-        var survivors = TopK > 0 ? order.TakeWhile((ratio, rank) => rank < TopK || ratio == order[TopK - 1]).ToArray() : order;
-        var (margin, before, mass, previous) = (1.0, 0.0, survivors.Sum(), 0.0);
-        foreach (var ratio in survivors)
-        {
-            if (TopP < 1) margin = Math.Min(margin, Math.Abs(before / mass - TopP));
-            if (ratio == previous && before / mass >= TopP && (before - ratio) / mass < TopP) return 0;
-            previous = ratio;
-            if (MinP > 0) margin = Math.Min(margin, Math.Abs(ratio - MinP));
-            before += ratio;
-        }
-        return margin;
-    }
-
-    public static Draws Draws(SamplingCase[] rows, float[] uniform) => Graph.Draws.Plain(rows.Length) with
-    {
-        Uniform = uniform,
-        Temperature = [.. rows.Select(row => row.Temperature)],
-        TopK = [.. rows.Select(row => row.TopK)],
-        TopP = [.. rows.Select(row => row.TopP)],
-        MinP = [.. rows.Select(row => row.MinP)],
-        Truncate = rows.Any(row => row.Cuts),
-    };
-}
-
-/// <summary>Logits over a full vocabulary by the formula of the reference set.</summary>
-internal static class FormulaLogits
-{
-    public static float[] Make(JsonElement item, int vocabulary) => [.. Enumerable.Range(0, vocabulary).Select(i => At(item, i))];
-
-    public static float At(JsonElement item, int i)
-    {
-        var hash = ((ulong)i * 2654435761 + item.GetProperty("shift").GetUInt64()) % (1UL << 32);
-        var t = 2 * (hash / 4294967296.0) - 1;
-        var cube = t * t * t;
-        var ninth = cube * cube * cube;
-        var scale = item.GetProperty("scale").GetDouble();
-        return (float)(item.GetProperty("kind").GetString() == "cubic" ? scale * cube : scale * (ninth * ninth * ninth) + t);
-    }
 }

@@ -16,7 +16,9 @@ public sealed class OnnxGraphWriterTests
         Assert.Equal(
             [
                 "input_ids:7[batch,sequence]", "seqlens_k:6[batch]", "total_sequence_length:6[]", "last_index:7[batch]",
-                "uniform:1[batch]", "temperature:1[batch]", "top_k:7[batch]", "top_p:1[batch]", "min_p:1[batch]", "truncate:9[]", "forced_token:7[batch]",
+                "repetition_penalty:1[batch]", "frequency_penalty:1[batch]", "presence_penalty:1[batch]", "history:7[batch,history]", "history_counts:1[batch,history]", "history_length:7[batch]",
+                "top_k:7[batch]", "top_p:1[batch]", "min_p:1[batch]", "truncate:9[]", "kept_limit:7[]", "uniform:1[batch]", "temperature:1[batch]", "min_p_first:9[batch]",
+                "forced_token:7[batch]", "alternatives:7[batch]",
                 "past_key_values.0.key:1[batch,1,past_length,16]", "past_key_values.0.value:1[batch,1,past_length,16]",
                 "past_key_values.1.key:1[batch,1,past_length,16]", "past_key_values.1.value:1[batch,1,past_length,16]",
             ],
@@ -26,6 +28,7 @@ public sealed class OnnxGraphWriterTests
                 "present.0.key:1[batch,1,present_length,16]", "present.0.value:1[batch,1,present_length,16]",
                 "present.1.key:1[batch,1,present_length,16]", "present.1.value:1[batch,1,present_length,16]",
                 "sampled_token:7[batch]", "sampled_logprob:1[batch]", "untruncated_logprob:1[batch]", "kept_count:7[batch]", "kept_ids:7[batch,kept]",
+                "alternative_ids:7[batch,listed]", "alternative_logprobs:1[batch,listed]",
             ],
             graph.Outputs);
     }
