@@ -32,14 +32,15 @@ internal static class AdapterFolder
         var settings = AdapterConfig.Read(folder);
         using var file = SafetensorsFile.Open(Path.Combine(folder, WeightsFile));
         CheckNames(file, config, settings);
+        foreach (var module in LowRankAdapter.ModulesOf(settings.Options, config)) // before a rank that only the configuration claims takes memory
+        {
+            Check(file, module.DownName, [module.Rank, module.Inputs], module);
+            Check(file, module.UpName, [module.Outputs, module.Rank], module);
+        }
         var adapter = new LowRankAdapter(settings.Options, config, precision, device);
         try
         {
-            foreach (var module in adapter.Modules)
-            {
-                Load(file, module.DownName, [module.Rank, module.Inputs], module, adapter);
-                Load(file, module.UpName, [module.Outputs, module.Rank], module, adapter);
-            }
+            foreach (var slot in adapter.Parameters.InCheckpointOrder) Load(file, slot, adapter);
             return (adapter, settings.Dropout);
         }
         catch
@@ -78,9 +79,8 @@ internal static class AdapterFolder
         }
     }
 
-    private static void Load(SafetensorsFile file, string name, long[] shape, AdaptedModule module, LowRankAdapter adapter)
+    private static void Check(SafetensorsFile file, string name, long[] shape, AdaptedModule module)
     {
-        using var scope = NewDisposeScope();
         var stored = Prefix + name;
         if (file.Find(stored) is not { } entry)
             throw new UserErrorException($"{file.Path}: {stored} is missing", $"A and B of every layer that {AdapterConfig.FileName} targets", "Use the files of one adapter");
@@ -90,10 +90,17 @@ internal static class AdapterFolder
             throw new UserErrorException(
                 $"{file.Path}: {stored} is [{string.Join(", ", entry.Shape)}]",
                 $"[{string.Join(", ", shape)}]: rank {module.Rank} by {AdapterConfig.FileName}, on a base weight of [{module.Outputs}, {module.Inputs}]", "Use the configuration and the model that belong to these weights");
-        var values = new float[shape[0] * shape[1]];
+    }
+
+    private static void Load(SafetensorsFile file, ParameterSlot slot, LowRankAdapter adapter)
+    {
+        using var scope = NewDisposeScope();
+        var stored = Prefix + slot.Name;
+        var entry = file.Find(stored)!;
+        var values = new float[slot.Count];
         WeightConversion.ToSingle(file.Read(entry), entry.Type, values);
         if (WeightConversion.IndexOfNonFinite(values) is >= 0 and var bad)
             throw new UserErrorException($"{file.Path}: {stored} holds {values[bad]} at element {bad}", "finite weights", "Use an adapter from before the training diverged, or download it again");
-        adapter.Parameters[name].Value.copy_(tensor(values).view(shape));
+        adapter.Parameters.Values.narrow(0, slot.Offset, slot.Count).copy_(tensor(values));
     }
 }

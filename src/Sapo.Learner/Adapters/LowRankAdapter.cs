@@ -66,6 +66,23 @@ internal sealed class LowRankAdapter : IDisposable
         config.Parameters().Where(parameter => parameter.Shape.Length == 2 && parameter.Name is not ("model.embed_tokens.weight" or "lm_head.weight"))
             .Select(parameter => (parameter.Name[..^WeightEnding.Length], parameter.Shape));
 
+    /// <summary>The layers of a model that some options adapt, in checkpoint order.</summary>
+    /// <exception cref="UserErrorException">No module of the model is a target, or one that cannot be adapted is.</exception>
+    public static IReadOnlyList<AdaptedModule> ModulesOf(LoraOptions options, ModelConfig config)
+    {
+        if (options.IsTarget("lm_head") || options.IsTarget("model.embed_tokens"))
+            throw new UserErrorException("The adapter's targets include the embedding or the head", "layers of attention and MLP", "Leave embed_tokens and lm_head out of the targets");
+        AdaptedModule[] modules = [.. AdaptableModules(config).Where(module => options.IsTarget(module.Name)).Select(module =>
+        {
+            var (rank, alpha) = options.Of(module.Name);
+            return new AdaptedModule(module.Name, module.Shape[1], module.Shape[0], rank, options.Scaling(rank, alpha));
+        })];
+        if (modules.Length == 0)
+            throw new UserErrorException(
+                $"No layer of this {config.ModelType} model is a target of the adapter ({options.TargetPattern ?? string.Join(", ", options.Targets())})", "names such as q_proj", "Correct the targets");
+        return modules;
+    }
+
     /// <summary>Draws A uniformly from +-1/sqrt(inputs), as PEFT does (Kaiming's with a = sqrt 5); B stays 0, so the model is unchanged at first.</summary>
     /// <param name="seed">The run's seed.</param>
     public void Initialize(long seed)
@@ -122,19 +139,4 @@ internal sealed class LowRankAdapter : IDisposable
 
     /// <inheritdoc />
     public void Dispose() => Parameters.Dispose();
-
-    private static AdaptedModule[] ModulesOf(LoraOptions options, ModelConfig config)
-    {
-        if (options.IsTarget("lm_head") || options.IsTarget("model.embed_tokens"))
-            throw new UserErrorException("The adapter's targets include the embedding or the head", "layers of attention and MLP", "Leave embed_tokens and lm_head out of the targets");
-        AdaptedModule[] modules = [.. AdaptableModules(config).Where(module => options.IsTarget(module.Name)).Select(module =>
-        {
-            var (rank, alpha) = options.Of(module.Name);
-            return new AdaptedModule(module.Name, module.Shape[1], module.Shape[0], rank, options.Scaling(rank, alpha));
-        })];
-        if (modules.Length == 0)
-            throw new UserErrorException(
-                $"No layer of this {config.ModelType} model is a target of the adapter ({options.TargetPattern ?? string.Join(", ", options.Targets())})", "names such as q_proj", "Correct the targets");
-        return modules;
-    }
 }

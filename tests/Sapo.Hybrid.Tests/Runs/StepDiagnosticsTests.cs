@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Sapo.Core;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Runs;
+using Sapo.Learner.Optimization;
 
 namespace Sapo.Hybrid.Tests.Runs;
 
@@ -44,6 +45,22 @@ public sealed class StepDiagnosticsTests
             Assert.NotEqual(1, steps[1]!["diagnostics"]!["ratios"]!["maximum"]!.GetValue<double>());
             Assert.NotNull(learner["metrics"]!["kl"]);
         }
+    }
+
+    [Fact]
+    public async Task Run_GradientThatOverflows_LogsTheTensorAndStopsAtTheThirdStep()
+    {
+        using var folder = new TemporaryFolder();
+        var options = TinyRun.Options(steps: 4, members: """ "objective": { "kl": { "kind": "k1", "beta": 1e300 } } """); // slope 1, whatever the policy
+        var error = await Assert.ThrowsAsync<TrainingDivergedException>(() => TinyRun.RunAsync(options, folder.Path));
+        Assert.Contains("3 times in a row", error.Message, StringComparison.Ordinal);
+        Assert.Contains("model.", error.Message, StringComparison.Ordinal);
+        var learner = JsonNode.Parse(Assert.Single(File.ReadLines(folder.At("metrics.jsonl"))))!["learner"]!; // two optimizer steps in the first policy step
+        Assert.Equal(2, learner["skippedUpdates"]!.GetValue<int>());
+        Assert.All(learner["miniBatches"]!.AsArray(), step => Assert.StartsWith("model.", step!["skippedFor"]!.GetValue<string>(), StringComparison.Ordinal));
+        // The count is part of the checkpoint: continued, the run stops where it stopped before.
+        await Assert.ThrowsAsync<TrainingDivergedException>(() => TinyRun.RunAsync(options, folder.Path));
+        Assert.Single(File.ReadLines(folder.At("metrics.jsonl")));
     }
 
     [Fact]

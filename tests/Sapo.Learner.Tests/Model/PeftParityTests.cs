@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Sapo.Core;
 using Sapo.Learner.Adapters;
 using Sapo.Learner.Batches;
@@ -121,6 +122,7 @@ public sealed class PeftParityTests
             using GoldenTensors saved = new(Path.Combine(folder, AdapterFolder.WeightsFile)), original = new(Path.Combine(Case(name).Folder, AdapterFolder.WeightsFile));
             Assert.Equal(original.Names.Order(StringComparer.Ordinal), saved.Names.Order(StringComparer.Ordinal));
             Assert.All(original.Names, tensor => Assert.Equal(original.Shape(tensor), saved.Shape(tensor)));
+            CompareConfigurations(Path.Combine(Case(name).Folder, AdapterConfig.FileName), Path.Combine(folder, AdapterConfig.FileName));
         }
         finally
         {
@@ -148,6 +150,24 @@ public sealed class PeftParityTests
         }
         Assert.True(complaints.Count == 0, string.Join('\n', complaints));
         Golden.Report("peft: broken adapters", cases.Length);
+    }
+
+    /// <summary>Every field that is written is one of PEFT's, with its value but where names are spelled out and dropout is left out.</summary>
+    private static void CompareConfigurations(string theirs, string ours)
+    {
+        string[] written = ["alpha_pattern", "rank_pattern", "base_model_name_or_path", "lora_dropout", "target_modules"];
+        using var expected = JsonDocument.Parse(File.ReadAllBytes(theirs));
+        using var found = JsonDocument.Parse(File.ReadAllBytes(ours));
+        foreach (var field in found.RootElement.EnumerateObject())
+        {
+            var original = expected.RootElement.GetProperty(field.Name);
+            Assert.Equal(original.ValueKind, field.Value.ValueKind);
+            if (!written.Contains(field.Name, StringComparer.Ordinal)) Assert.True(JsonElement.DeepEquals(original, field.Value), field.Name);
+        }
+        Assert.Equal(Targets(expected), Targets(found));
+
+        static IEnumerable<string> Targets(JsonDocument config) =>
+            config.RootElement.GetProperty("target_modules") is { ValueKind: JsonValueKind.Array } list ? list.EnumerateArray().Select(one => one.GetString()!).Order(StringComparer.Ordinal) : [config.RootElement.GetProperty("target_modules").GetString()!];
     }
 
     private static string? Refusal(string folder)

@@ -187,8 +187,7 @@ public sealed class AdapterTrainingTests : IDisposable
         var folder = Path.Combine(_model.Folder, "adapter");
         using (var learner = Learner()) learner.SaveAdapter(folder);
         Edit(folder, config => config["lora_dropout"] = 0.05);
-        var error = Assert.Throws<UserErrorException>(() => new PolicyLearner(new PolicySource(_model.Folder) { AdapterFolder = folder }, Options with { Lora = null }, Objective()));
-        Assert.Contains("lora_dropout is 0.05", error.Message, StringComparison.Ordinal);
+        Assert.Contains("lora_dropout is 0.05", Refusal(folder), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -232,10 +231,52 @@ public sealed class AdapterTrainingTests : IDisposable
     }
 
     [Fact]
+    public void Adapter_WhoseConfigurationClaimsAHugeRank_IsRefusedBeforeMemoryIsTaken()
+    {
+        var folder = Path.Combine(_model.Folder, "adapter");
+        using (var learner = Learner()) learner.SaveAdapter(folder);
+        Edit(folder, config => config["r"] = 65536);
+        Assert.Contains("rank 65536", Refusal(folder), StringComparison.Ordinal);
+        Edit(folder, config => config["r"] = 1 << 20);
+        Assert.Contains("rank", Refusal(folder), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AdapterConfig_CutOffOrWithAByteChanged_IsReadOrRefused()
+    {
+        var folder = Path.Combine(_model.Folder, "adapter");
+        using (var learner = Learner()) learner.SaveAdapter(folder);
+        var path = Path.Combine(folder, AdapterConfig.FileName);
+        var sound = File.ReadAllBytes(path);
+        for (var place = 0; place < sound.Length; place++)
+        {
+            File.WriteAllBytes(path, sound[..place]);
+            Assert.Throws<UserErrorException>(() => AdapterConfig.Read(folder));
+            foreach (var other in "0\"[z"u8)
+            {
+                byte[] changed = [.. sound];
+                changed[place] = other;
+                File.WriteAllBytes(path, changed);
+                if (Record.Exception(() => AdapterConfig.Read(folder)) is { } failure) Assert.IsType<UserErrorException>(failure);
+            }
+        }
+    }
+
+    [Fact]
+    public void AdapterWeights_CutOff_AreRefused()
+    {
+        var folder = Path.Combine(_model.Folder, "adapter");
+        using (var learner = Learner()) learner.SaveAdapter(folder);
+        var path = Path.Combine(folder, AdapterFolder.WeightsFile);
+        File.WriteAllBytes(path, File.ReadAllBytes(path)[..^4]);
+        Assert.Contains("truncated", Refusal(folder), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void AdapterFolder_WithoutFiles_IsRefused()
     {
         foreach (var folder in new[] { Path.Combine(_model.Folder, "nowhere"), _model.Folder })
-            Assert.Contains("adapter", Assert.Throws<UserErrorException>(() => new PolicyLearner(new PolicySource(_model.Folder) { AdapterFolder = folder }, Options with { Lora = null }, Objective())).Message, StringComparison.Ordinal);
+            Assert.Contains("adapter", Refusal(folder), StringComparison.Ordinal);
     }
 
     public void Dispose() => _model.Dispose();
@@ -247,6 +288,9 @@ public sealed class AdapterTrainingTests : IDisposable
         change(config);
         File.WriteAllText(path, config.ToJsonString());
     }
+
+    private string Refusal(string adapterFolder) =>
+        Assert.Throws<UserErrorException>(() => new PolicyLearner(new PolicySource(_model.Folder) { AdapterFolder = adapterFolder }, Options with { Lora = null }, Objective())).Message;
 
     private PolicyLearner Learner(LearnerOptions? options = null, long seed = 1, IObjective? objective = null) =>
         new(new PolicySource(_model.Folder) { Seed = seed }, options ?? Options, objective ?? Objective());

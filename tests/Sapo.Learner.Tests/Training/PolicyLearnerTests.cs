@@ -126,17 +126,20 @@ public sealed class PolicyLearnerTests
         Assert.All(Weights(learner), weight => Assert.True(float.IsFinite(weight)));
     }
 
-    [Fact]
-    public void State_SavedAndRestored_GoesOnBitForBit()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void State_SavedAndRestored_GoesOnBitForBit(bool withKl)
     {
         using var model = new TinyModel();
+        IObjective Objective() => withKl ? ObjectiveRegistry.Create(new ObjectiveOptions { Kl = new KlOptions { Beta = 0.5 } }, model.Config.VocabSize) : SapoObjective(model);
         using var folder = new TinyModel(); // any folder of its own
         var path = Path.Combine(folder.Folder, "state");
-        using var uninterrupted = new PolicyLearner(model.Folder, Options, SapoObjective(model));
+        using var uninterrupted = new PolicyLearner(model.Folder, Options, Objective());
         Train(uninterrupted, 2, firstSeed: 0);
         uninterrupted.SaveState(path);
         Train(uninterrupted, 2, firstSeed: 2);
-        using var resumed = new PolicyLearner(model.Folder, Options, SapoObjective(model));
+        using var resumed = new PolicyLearner(model.Folder, Options, Objective());
         resumed.RestoreState(path);
         Assert.Equal(2, resumed.Version.Value);
         Train(resumed, 2, firstSeed: 2);
