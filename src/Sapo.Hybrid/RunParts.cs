@@ -1,5 +1,6 @@
 using Sapo.Core;
 using Sapo.Core.Options;
+using Sapo.Hybrid.Preferences;
 using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Tasks;
 using Sapo.Learner;
@@ -17,10 +18,12 @@ namespace Sapo.Hybrid;
 /// <param name="Publisher">Writes its versions.</param>
 /// <param name="Engine">Serves them.</param>
 /// <param name="Stages">Measures the stages of a step and notices one that stands still.</param>
+/// <param name="Curriculum">Chooses the prompts, if the run has one.</param>
+/// <param name="Preferences">The preference stage, if the run has one.</param>
 /// <param name="Probes">Sequences that every version is checked with before it is served.</param>
 internal sealed record RunParts(
     RunOptions Options, ITrainingTask Task, RewardJudge Judge, DeviceThread Device, PolicyLearner Learner, PolicyPublisher Publisher,
-    RolloutEngine Engine, StallWatch Stages, IReadOnlyList<int[]> Probes)
+    RolloutEngine Engine, StallWatch Stages, Curriculum? Curriculum, PreferenceStage? Preferences, IReadOnlyList<int[]> Probes)
 {
     /// <summary>Publishes the learner's present weights.</summary>
     public async Task<PublishedPolicy> PublishAsync(CancellationToken cancel) =>

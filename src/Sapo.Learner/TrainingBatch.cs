@@ -15,7 +15,7 @@ public sealed class TrainingBatch
     /// <summary>Share of groups whose rewards are all equal.</summary>
     public double GroupsWithoutSignal { get; }
 
-    /// <summary>Completions, trained on or not.</summary>
+    /// <summary>Completions, trained on or not, counted at every use.</summary>
     public int Completions => MiniBatches.Sum(miniBatch => miniBatch.Rows.Count);
 
     internal IReadOnlyList<MiniBatch> MiniBatches { get; }
@@ -38,6 +38,13 @@ public sealed class TrainingBatch
         return new TrainingBatch(
             [.. Enumerable.Range(0, count).Select(part => new MiniBatch([.. rows[(part * groups.Count / count)..((part + 1) * groups.Count / count)].SelectMany(group => group)]))],
             estimated.ZeroSpreadFraction);
+    }
+
+    /// <summary>The same batch, to be gone through several times in one step: every mini-batch comes again after the last.</summary>
+    public TrainingBatch Used(int times)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(times, 1);
+        return new TrainingBatch([.. Enumerable.Repeat(MiniBatches, times).SelectMany(use => use)], GroupsWithoutSignal);
     }
 
     private static AdvantageGroup ToAdvantageGroup(ScoredGroup group, bool perFunction)

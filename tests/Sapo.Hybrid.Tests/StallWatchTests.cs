@@ -42,7 +42,7 @@ public sealed class StallWatchTests
         {
             Interlocked.Increment(ref moves);
             await AdvanceWhenWaitingAsync(clock, StallTimeout);
-            while (clock.Waiting == 0) await Task.Delay(1); // it has seen the move and waits again
+            await UntilWaitingAsync(clock); // it has seen the move and waits again
         }
         Assert.False(run.IsCompleted);
         await AdvanceWhenWaitingAsync(clock, StallTimeout);
@@ -79,7 +79,10 @@ public sealed class StallWatchTests
 
     private static async Task AdvanceWhenWaitingAsync(ManualClock clock, TimeSpan by)
     {
-        while (clock.Waiting == 0) await Task.Delay(1);
+        await UntilWaitingAsync(clock);
         clock.Advance(by);
     }
+
+    private static Task UntilWaitingAsync(ManualClock clock) =>
+        Waiting.UntilAsync(() => clock.Waiting > 0, () => "the watch to set its timer");
 }

@@ -9,6 +9,9 @@ public sealed record LearnerOptions
     /// <summary>Optimizer steps per rollout batch; the batch is cut into as many parts of whole groups, in order. Default 4.</summary>
     public int MiniBatches { get; init; } = 4;
 
+    /// <summary>How often each rollout batch is trained on; null (the default) once.</summary>
+    public BatchReuseOptions? BatchReuse { get; init; }
+
     /// <summary>Most tokens (prompt counted once per group) computed at once; the result does not depend on it. Default 16384.</summary>
     public int MaxTokensPerMicroBatch { get; init; } = 16384;
 
@@ -59,6 +62,7 @@ public sealed record LearnerOptions
     public LearnerOptions Validated()
     {
         Check(MiniBatches >= 1, "miniBatches", MiniBatches, "at least 1");
+        BatchReuse?.Validate();
         Check(MaxTokensPerMicroBatch >= 1, "maxTokensPerMicroBatch", MaxTokensPerMicroBatch, "at least 1");
         Check(double.IsFinite(LearningRate) && LearningRate > 0, "learningRate", LearningRate, "a positive number");
         Check(Schedule is "constant" or "linear" or "cosine", "schedule", Schedule, "constant, linear or cosine");

@@ -12,7 +12,7 @@ public sealed record ObjectiveOptions
     /// <summary>How per-token terms are averaged: seq-mean-token-mean, token-mean, seq-mean-token-sum or seq-mean-token-sum-norm.</summary>
     public string? Aggregation { get; init; }
 
-    /// <summary>C of seq-mean-token-sum-norm: the longest completion allowed, in tokens.</summary>
+    /// <summary>C of seq-mean-token-sum-norm: the longest completion allowed, in tokens. In a run its default is rollout.maxNewTokens.</summary>
     public double? NormConstant { get; init; }
 
     /// <summary>Log-ratios are clamped to +- this before they are exponentiated. Default 20.</summary>
@@ -192,6 +192,13 @@ public sealed record ObjectiveOptions
     /// <summary>The same with every knob of the objective filled in, each one checked.</summary>
     /// <exception cref="UserErrorException">Unknown name, a knob that the objective does not have, or a value out of range.</exception>
     public ObjectiveOptions Resolved() => ObjectiveCatalog.Find(Name).Resolve(this);
+
+    /// <summary>The same, with this constant where the aggregation divides by one and none is given.</summary>
+    /// <exception cref="UserErrorException">Unknown name.</exception>
+    public ObjectiveOptions WithNormConstant(double longestCompletion) =>
+        NormConstant is null && (Aggregation ?? ObjectiveCatalog.Find(Name).Defaults.Aggregation) == ObjectiveCatalog.ConstantNorm
+            ? this with { NormConstant = longestCompletion }
+            : this;
 }
 
 /// <summary>Weights w against the mismatch between the sampler's and the learner's log-probs (TIS, MIS, sequence weights).</summary>

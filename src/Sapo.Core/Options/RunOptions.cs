@@ -29,6 +29,12 @@ public sealed record RunOptions
     /// <summary>What one step samples.</summary>
     public RolloutOptions Rollout { get; init; } = new();
 
+    /// <summary>Which groups a step trains on; null (the default) takes every group.</summary>
+    public SelectionOptions? Selection { get; init; }
+
+    /// <summary>Which problems are asked; null (the default) asks them as they come.</summary>
+    public CurriculumOptions? Curriculum { get; init; }
+
     /// <summary>The rollout engine.</summary>
     public EngineOptions Engine { get; init; } = new();
 
@@ -40,6 +46,9 @@ public sealed record RunOptions
 
     /// <summary>The learner.</summary>
     public LearnerOptions Learner { get; init; } = new();
+
+    /// <summary>Preference stages between policy steps; null (the default) has none.</summary>
+    public PreferenceOptions? Preferences { get; init; }
 
     /// <summary>Policy steps: rollout batches trained on. At least 1.</summary>
     public required int Steps { get; init; }
@@ -82,8 +91,11 @@ public sealed record RunOptions
         Task.Validate();
         ColdStart?.Validate();
         Rollout.Validate();
+        Selection?.Validate(Rollout.GroupSize);
+        Curriculum?.Validate();
         Engine.Validated();
         Learner.Validated();
+        Preferences?.Validate(Steps);
         Tripwire.Validate();
         Evaluation.Validated();
         Checkpoint.Validate();
@@ -103,10 +115,28 @@ public sealed record RunOptions
             Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create",
             "model.folder with a jsonl task, which needs a model with a tokenizer");
         OptionCheck.Holds(Model.Adapter is null || Learner.Lora is null, "learner.lora", "given", "null beside model.adapter, which brings its own");
-        var objective = Objective.Resolved();
+        return this with { Objective = ResolvedObjective(), Advantage = ResolvedAdvantage() };
+    }
+
+    /// <summary>The objective with its defaults; the constant that some divide by is the longest completion unless it is given.</summary>
+    private ObjectiveOptions ResolvedObjective()
+    {
+        var objective = Objective.WithNormConstant(Rollout.MaxNewTokens).Resolved();
         OptionCheck.Holds(
             MaxStaleness == 0 || objective is not { Name: "dppo", TopK: not null }, "objective.divergence", objective.Divergence,
             "binary-tv or binary-kl with a maxStaleness above 0: only a sampler that is the learner's old policy has its most likely tokens");
-        return this with { Objective = objective, Advantage = Advantage.Resolved() };
+        return objective;
+    }
+
+    private AdvantageOptions ResolvedAdvantage()
+    {
+        var advantage = Advantage.Resolved();
+        OptionCheck.Holds(
+            advantage.KlCoefficient is null or 0, "advantage.klCoefficient", advantage.KlCoefficient,
+            "0 in a run, where rewards are judged before a reference policy is asked; objective.kl is the penalty to use");
+        OptionCheck.Holds(
+            advantage.Gamma is null or 1 || Objective.Name is not ("gmpo" or "sspo-sigmoid" or "sspo-arctan"), "advantage.gamma", advantage.Gamma,
+            $"1 with objective {Objective.Name}, which takes one advantage per completion");
+        return advantage;
     }
 }

@@ -227,6 +227,9 @@ public sealed record RolloutOptions
     /// <summary>Texts that end a completion as soon as they appear in it. Default none.</summary>
     public IReadOnlyList<string> StopStrings { get; init; } = [];
 
+    /// <summary>A punishment of long completions; null (the default) for none.</summary>
+    public OverlongOptions? Overlong { get; init; }
+
     /// <summary>How tokens are drawn in training.</summary>
     public SamplingOptions ToSampling(long seed) => new()
     {
@@ -245,6 +248,7 @@ public sealed record RolloutOptions
         OptionCheck.Holds(TopP is > 0 and <= 1, "rollout.topP", TopP, "above 0 and at most 1");
         OptionCheck.Holds(MinP is >= 0 and <= 1, "rollout.minP", MinP, "0 to 1");
         OptionCheck.Holds(MaxNewTokens >= 1, "rollout.maxNewTokens", MaxNewTokens, "at least 1");
+        Overlong?.Validate(MaxNewTokens);
         OptionCheck.Holds(
             StopStrings.All(text => text.Length > 0), "rollout.stopStrings", "holding an empty text", "texts of at least one character");
     }

@@ -17,7 +17,15 @@ internal static class ReportCharts
                 Note = "Mean entropy of the next-token distribution over the trained completions", FromZero = true,
             };
             if (data.Steps.Any(step => step.Learner.GatePositive is not null || step.Learner.GateNegative is not null))
+            {
                 yield return Gate(data);
+                yield return LowGate(data);
+            }
+            if (data.Steps.Any(step => step.Learner.MiniBatches[^1].Diagnostics is not null))
+            {
+                yield return Spread(data);
+                yield return SequenceWeight(data);
+            }
             yield return Mismatch(data);
             yield return new Chart(
                 "Gradient norm", "2-norm before clipping", [Line(data, "gradient norm", 1, step => step.Learner.GradientNorm)])
@@ -88,6 +96,31 @@ internal static class ReportCharts
     ])
     {
         Note = "The objective's weight on a token's gradient, by the sign of its advantage A; 1 = on policy",
+    };
+
+    private static Chart LowGate(ReportData data) => new("Tokens held back", "share of tokens", [
+        Line(data, "A > 0", 3, step => step.Learner.MiniBatches[^1].Diagnostics?.Positive.BelowHalf ?? double.NaN),
+        Line(data, "A < 0", 4, step => step.Learner.MiniBatches[^1].Diagnostics?.Negative.BelowHalf ?? double.NaN),
+    ])
+    {
+        Note = "Share of tokens with a weight under 0.5 in the last mini-batch of a step, the one furthest off policy", YRange = (0, 1),
+    };
+
+    private static Chart Spread(ReportData data) => new("Log-ratio within completions", "variance", [
+        Line(data, "median", 1, step => step.Learner.MiniBatches[^1].Diagnostics?.SequenceVariances?.P50 ?? double.NaN),
+        Line(data, "p90", 1, step => step.Learner.MiniBatches[^1].Diagnostics?.SequenceVariances?.P90 ?? double.NaN, dashed: true),
+    ])
+    {
+        Note = "Variance over the tokens of a completion, last mini-batch: small, and a token's gate acts on the completion as a whole", FromZero = true,
+    };
+
+    private static Chart SequenceWeight(ReportData data) => new("Log of the sequence weight", "nats", [
+        Line(data, "p10", 2, step => step.Learner.MiniBatches[^1].Diagnostics?.LogSequenceWeights?.P10 ?? double.NaN, dashed: true),
+        Line(data, "median", 2, step => step.Learner.MiniBatches[^1].Diagnostics?.LogSequenceWeights?.P50 ?? double.NaN),
+        Line(data, "p90", 2, step => step.Learner.MiniBatches[^1].Diagnostics?.LogSequenceWeights?.P90 ?? double.NaN, dashed: true),
+    ])
+    {
+        Note = "Sum of a completion's log-ratios, last mini-batch",
     };
 
     private static Chart Mismatch(ReportData data) => new("Engine against learner", "nats", [

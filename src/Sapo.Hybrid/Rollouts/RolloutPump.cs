@@ -1,13 +1,18 @@
-// prompt n -> engine -> rewards -> bounded channel -> TakeStepAsync, in prompt order.
+// prompt n -> engine -> rewards -> in prompt order: taken or replaced -> bounded channel -> TakeStepAsync
 //
-//   admission ---- slot ----> generate ----> judge ----> channel ----> TakeStepAsync -> trained on, published, swapped
-//       ^                                                                                          |
-//       '------------------------------- Release (after the swap) --------------------------------'
+//   admission ---- slot ----> generate ----> judge ----> settle ----> channel ----> trained on, published, swapped
+//       ^                                                  | useless                          |
+//       '------------------- its slot --------------------'                                   |
+//       '------------------------------- Release (after the swap) ---------------------------'
 //
 // There are (maxStaleness + 1) * promptsPerStep slots. A prompt takes one before it is asked and keeps it until the step
 // that trained on it has been published and swapped in. When prompt n is admitted under version v, fewer than that many
-// prompts are ahead of it, and groups are taken in prompt order, so at most maxStaleness steps lie between: the bound
+// groups are ahead of it, and groups are taken in prompt order, so at most maxStaleness steps lie between: the bound
 // needs no group to be thrown away. With maxStaleness 0 this is synchronous training, with the same code.
+//
+// A group that the selection finds useless gives its slot to the next prompt, up to a number of groups per step; after
+// that every group is taken. Because groups are settled in prompt order, which prompts a step asks and which of them it
+// trains on follows from the rewards alone, not from who finished first.
 using System.Runtime.ExceptionServices;
 using System.Threading.Channels;
 using Sapo.Core;
@@ -26,8 +31,8 @@ public sealed record PumpOptions
     /// <summary>The first prompt's number: the place in the data.</summary>
     public required long FirstPrompt { get; init; }
 
-    /// <summary>Prompts from this number on are not asked: the run ends before them.</summary>
-    public required long EndPrompt { get; init; }
+    /// <summary>Groups that the run will still train on: no more are taken.</summary>
+    public required long Groups { get; init; }
 }
 
 /// <summary>
@@ -40,12 +45,20 @@ public sealed class RolloutPump : IAsyncDisposable
     private readonly Func<long, Prompt> _prompts;
     private readonly Func<Prompt, CancellationToken, Task<RolloutGroup>> _generate;
     private readonly RewardJudge _judge;
-    private readonly Channel<ScoredGroup> _scored;
+    private readonly GroupSelector _selector;
+    private readonly Channel<Settled> _settled;
     private readonly SemaphoreSlim _slots;
     private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _gate = new(); // around the settling of groups and the counting of slots
     private readonly Dictionary<long, ScoredGroup> _early = [];
+    private readonly List<ScoredGroup> _replaced = []; // since the last group that was taken
+    private readonly List<Settled> _taking = [];
     private readonly Task _running;
     private Exception? _failure;
+    private long _toSettle;
+    private long _toGrant;
+    private long _toTake;
+    private int _replacedInStep;
     private long _next;
     private long _moves;
     private int _generating;
@@ -56,13 +69,20 @@ public sealed class RolloutPump : IAsyncDisposable
     /// <param name="prompts">Prompt of a number; its id is the number.</param>
     /// <param name="generate">Samples a group.</param>
     /// <param name="judge">Scores it.</param>
+    /// <param name="selector">Decides whether it is trained on or replaced; null takes every group.</param>
     public RolloutPump(
-        PumpOptions options, Func<long, Prompt> prompts, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge)
+        PumpOptions options, Func<long, Prompt> prompts, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge,
+        GroupSelector? selector = null)
     {
-        (_options, _prompts, _generate, _judge, _next) = (options, prompts, generate, judge, options.FirstPrompt);
+        (_options, _prompts, _generate, _judge) = (options, prompts, generate, judge);
+        _selector = selector ?? new GroupSelector(null, options.PromptsPerStep);
+        _next = _toSettle = options.FirstPrompt;
+        _toTake = options.Groups;
         var capacity = checked((options.MaxStaleness + 1) * options.PromptsPerStep);
-        _slots = new SemaphoreSlim(capacity, capacity);
-        _scored = Channel.CreateBounded<ScoredGroup>(
+        var first = (int)Math.Min(capacity, options.Groups);
+        _toGrant = options.Groups - first;
+        _slots = new SemaphoreSlim(first);
+        _settled = Channel.CreateBounded<Settled>(
             new BoundedChannelOptions(capacity) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
         _running = Task.Run(RunAsync, CancellationToken.None);
     }
@@ -79,27 +99,30 @@ public sealed class RolloutPump : IAsyncDisposable
             Volatile.Read(ref _moves),
             Volatile.Read(ref _generating) > 0 ? "rollout" : Volatile.Read(ref _judging) > 0 ? "rewards" : "prompts");
 
-    /// <summary>Waits for the next promptsPerStep groups, in prompt order.</summary>
+    /// <summary>Waits for the next step's groups.</summary>
     /// <param name="learner">The version they will be trained into; every group is checked against the staleness bound.</param>
     /// <param name="cancel">Gives up waiting; the groups stay for the next call.</param>
     /// <exception cref="InvalidOperationException">A group is older than admission allows: a bug in an engine or in this class.</exception>
-    public async Task<IReadOnlyList<ScoredGroup>> TakeStepAsync(PolicyVersion learner, CancellationToken cancel)
+    public async Task<RolloutStep> TakeStepAsync(PolicyVersion learner, CancellationToken cancel)
     {
-        var numbers = Enumerable.Range(0, _options.PromptsPerStep).Select(i => _next + i).ToArray();
-        while (!numbers.All(_early.ContainsKey))
-        {
-            var group = await ReadAsync(cancel).ConfigureAwait(false);
-            _early.Add(group.Group.Prompt.Id, group);
-        }
-        var taken = Array.ConvertAll(numbers, number => _early[number]);
-        foreach (var group in taken) CheckStaleness(group, learner);
-        foreach (var number in numbers) _early.Remove(number);
-        _next += taken.Length;
-        return taken;
+        while (_taking.Count < _options.PromptsPerStep) _taking.Add(await ReadAsync(cancel).ConfigureAwait(false));
+        var step = new RolloutStep([.. _taking.Select(settled => settled.Taken)], [.. _taking.SelectMany(settled => settled.ReplacedBefore)]);
+        foreach (var group in step.Groups) CheckStaleness(group, learner);
+        _next = step.Groups[^1].Group.Prompt.Id + 1;
+        _taking.Clear();
+        return step;
     }
 
     /// <summary>Reopens the slots of groups that were trained on. Call it when the version they led to is being served.</summary>
-    public void Release(int groups) => _slots.Release(groups);
+    public void Release(int groups)
+    {
+        lock (_gate)
+        {
+            var granted = (int)Math.Min(groups, _toGrant); // near the run's end fewer prompts are needed
+            _toGrant -= granted;
+            if (granted > 0) _slots.Release(granted);
+        }
+    }
 
     /// <summary>Stops asking, cancels what is under way and waits for it to end.</summary>
     public async ValueTask DisposeAsync()
@@ -111,11 +134,11 @@ public sealed class RolloutPump : IAsyncDisposable
     }
 
     /// <summary>The next finished group; when the pump has failed, its failure itself.</summary>
-    private async Task<ScoredGroup> ReadAsync(CancellationToken cancel)
+    private async Task<Settled> ReadAsync(CancellationToken cancel)
     {
         try
         {
-            return await _scored.Reader.ReadAsync(cancel).ConfigureAwait(false);
+            return await _settled.Reader.ReadAsync(cancel).ConfigureAwait(false);
         }
         catch (ChannelClosedException closed) when (closed.InnerException is { } cause)
         {
@@ -139,9 +162,10 @@ public sealed class RolloutPump : IAsyncDisposable
         var underWay = new List<Task>();
         try
         {
-            for (var number = _options.FirstPrompt; number < _options.EndPrompt; number++)
+            for (var number = _options.FirstPrompt; Interlocked.Read(ref _toTake) > 0; number++)
             {
                 await _slots.WaitAsync(_stop.Token).ConfigureAwait(false);
+                if (Interlocked.Read(ref _toTake) == 0) break;
                 underWay.RemoveAll(task => task.IsCompleted);
                 underWay.Add(ProduceAsync(number));
             }
@@ -151,7 +175,7 @@ public sealed class RolloutPump : IAsyncDisposable
             // A failed group or the owner stopped admission; the failure, if any, is in _failure.
         }
         await Task.WhenAll(underWay).ConfigureAwait(false);
-        _scored.Writer.TryComplete(_failure);
+        _settled.Writer.TryComplete(_failure);
     }
 
     /// <summary>One group from prompt to channel. Never throws: the first failure is kept and stops everything.</summary>
@@ -172,8 +196,7 @@ public sealed class RolloutPump : IAsyncDisposable
             Interlocked.Increment(ref _judging);
             try
             {
-                await _scored.Writer.WriteAsync(
-                    await _judge.JudgeAsync(group, _stop.Token).ConfigureAwait(false), _stop.Token).ConfigureAwait(false);
+                Settle(await _judge.JudgeAsync(group, _stop.Token).ConfigureAwait(false));
             }
             finally
             {
@@ -187,9 +210,44 @@ public sealed class RolloutPump : IAsyncDisposable
         }
     }
 
+    /// <summary>Decides about a group and those behind it, as far as they have been judged: in prompt order.</summary>
+    private void Settle(ScoredGroup judged)
+    {
+        lock (_gate)
+        {
+            _early.Add(judged.Group.Prompt.Id, judged);
+            while (_early.Remove(_toSettle, out var group))
+            {
+                _toSettle++;
+                if (_replacedInStep < _selector.MostReplaced && !_selector.IsUseful(group)) Replace(group);
+                else Take(group);
+            }
+        }
+    }
+
+    private void Replace(ScoredGroup group)
+    {
+        _replaced.Add(group);
+        _replacedInStep++;
+        _slots.Release();
+    }
+
+    private void Take(ScoredGroup group)
+    {
+        if (!_settled.Writer.TryWrite(new Settled(group, [.. _replaced])))
+            throw new InvalidOperationException("There are more groups than slots: a bug in this class.");
+        _replaced.Clear();
+        Interlocked.Decrement(ref _toTake);
+        if ((_options.Groups - _toTake) % _options.PromptsPerStep == 0) _replacedInStep = 0;
+        if (_toTake == 0) _slots.Release(); // admission wakes up and ends
+    }
+
     private void Move(ref int stage)
     {
         Interlocked.Decrement(ref stage);
         Interlocked.Increment(ref _moves);
     }
+
+    /// <summary>A group that has its place in a step, and those that were replaced since the one before it.</summary>
+    private sealed record Settled(ScoredGroup Taken, IReadOnlyList<ScoredGroup> ReplacedBefore);
 }

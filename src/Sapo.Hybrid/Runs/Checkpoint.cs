@@ -2,6 +2,8 @@
 // and renamed when it is whole, so a folder with that name is always complete.
 using System.Text.Json;
 using Sapo.Core;
+using Sapo.Hybrid.Rollouts;
+using Sapo.Learner;
 
 namespace Sapo.Hybrid.Runs;
 
@@ -22,6 +24,12 @@ public sealed record CheckpointState
 
     /// <summary>Run time so far, interruptions left out.</summary>
     public required double ElapsedSeconds { get; init; }
+
+    /// <summary>Solve counts by problem; null without a curriculum.</summary>
+    public IReadOnlyDictionary<long, SolveCount>? SolveCounts { get; init; }
+
+    /// <summary>Preference pairs that no stage has learned from yet; null without preference stages.</summary>
+    public IReadOnlyList<PreferenceExample>? PreferencePairs { get; init; }
 
     /// <summary>What the versions sampled so far; null before the first step.</summary>
     public TripwireState? Tripwire { get; init; }

@@ -74,10 +74,13 @@ public sealed class RunLog : IDisposable
         }
     }
 
-    /// <summary>Every number of a record under its path, such as <c>reward/mean</c>.</summary>
+    /// <summary>Every number of a record under its path, such as <c>reward/mean</c>; the items of a list count from 1.</summary>
     private static IEnumerable<KeyValuePair<string, double>> Scalars(JsonElement element, string path)
     {
         if (element.ValueKind == JsonValueKind.Number) yield return new(path, element.GetDouble());
+        if (element.ValueKind == JsonValueKind.Array)
+            foreach (var (item, index) in element.EnumerateArray().Select((item, index) => (item, index)))
+                foreach (var scalar in Scalars(item, $"{path}/{index + 1}")) yield return scalar;
         if (element.ValueKind != JsonValueKind.Object) yield break;
         foreach (var member in element.EnumerateObject())
             foreach (var scalar in Scalars(member.Value, path.Length == 0 ? member.Name : $"{path}/{member.Name}")) yield return scalar;

@@ -8,6 +8,7 @@ using Sapo.Core;
 using Sapo.Core.Machine;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
+using Sapo.Hybrid.Preferences;
 using Sapo.Hybrid.Reports;
 using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Tasks;
@@ -88,9 +89,12 @@ public sealed class RunSession
             cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
+            var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
             var run = new RunParts(
-                _options, task, new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of), device, learner, publisher, engine,
-                _stages, probes);
+                _options, task, judge, device, learner, publisher, engine, _stages,
+                _options.Curriculum is { } curriculum ? new Curriculum(curriculum, task, start.SolveCounts ?? new Dictionary<long, SolveCount>()) : null,
+                _options.Preferences is { } preferences ? new PreferenceStage(preferences, _options.Steps, learner, judge.TextOf, start.PreferencePairs ?? []) : null,
+                probes);
             await EvaluateAsync("before", problems, run, cancel).ConfigureAwait(false);
             using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
                 await TrainAsync(run, start, new StepJournal(run, log, checkpoints, _observer, clock, start), cancel).ConfigureAwait(false);
@@ -137,16 +141,18 @@ public sealed class RunSession
             PromptsPerStep = _options.Rollout.PromptsPerStep,
             MaxStaleness = _options.MaxStaleness,
             FirstPrompt = start.NextPrompt,
-            EndPrompt = start.NextPrompt + (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
+            Groups = (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
         };
         var pump = new RolloutPump(
-            numbers, run.Task.TrainingPrompt,
-            (prompt, stop) => run.Engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), run.Judge);
+            numbers, run.Curriculum is { } curriculum ? curriculum.Choose : run.Task.TrainingPrompt,
+            (prompt, stop) => run.Engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), run.Judge,
+            new GroupSelector(_options.Selection, _options.Rollout.PromptsPerStep));
+        var learn = new LearnStage(_options, run.Learner, run.Preferences);
         await using (pump.ConfigureAwait(false))
         {
             try
             {
-                await new TrainLoop(run, pump, journal).RunAsync(start.Step + 1, cancel).ConfigureAwait(false);
+                await new TrainLoop(run, pump, learn, journal).RunAsync(start.Step + 1, cancel).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (cancel.IsCancellationRequested)
             {

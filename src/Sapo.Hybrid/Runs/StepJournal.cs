@@ -1,4 +1,5 @@
 using Sapo.Core;
+using Sapo.Hybrid.Rollouts;
 using Sapo.Learner;
 using Sapo.Rollout;
 
@@ -19,15 +20,15 @@ internal sealed class StepJournal(
 
     /// <summary>Looks at what is about to be trained on; what is refused is written to the rollouts folder.</summary>
     /// <exception cref="PolicyBrokenException">The policy looks broken.</exception>
-    public void Examine(IReadOnlyList<ScoredGroup> groups)
+    public void Examine(RolloutStep rollouts)
     {
         try
         {
-            _comparison = _tripwire.Examine(groups);
+            _comparison = _tripwire.Examine(rollouts.Sampled);
         }
         catch (PolicyBrokenException)
         {
-            log.WriteRefused(groups, run.Judge);
+            log.WriteRefused(rollouts.Sampled, run.Judge);
             throw;
         }
     }
@@ -38,20 +39,22 @@ internal sealed class StepJournal(
 
     /// <summary>Records a finished step.</summary>
     /// <param name="step">Counted from 1.</param>
-    /// <param name="groups">What was trained on.</param>
-    /// <param name="report">What the learner says.</param>
+    /// <param name="rollouts">What was sampled, and trained on.</param>
+    /// <param name="learned">What the learner says.</param>
     /// <param name="counters">What the engine had done when the step ended.</param>
-    public StepRecord Record(long step, IReadOnlyList<ScoredGroup> groups, StepReport report, EngineCounters counters)
+    public StepRecord Record(long step, RolloutStep rollouts, LearnReport learned, EngineCounters counters)
     {
-        var record = ToRecord(step, groups, report, counters);
-        log.Write(record, groups, run.Judge);
+        var record = ToRecord(step, rollouts, learned, counters);
+        log.Write(record, rollouts.Groups, run.Judge);
         observer.StepDone(record, run.Options.Steps);
         _reached = new CheckpointState
         {
             Step = step,
             Version = run.Learner.Version.Value,
-            NextPrompt = groups[^1].Group.Prompt.Id + 1,
+            NextPrompt = rollouts.Groups[^1].Group.Prompt.Id + 1,
             ElapsedSeconds = clock.ElapsedSeconds,
+            SolveCounts = run.Curriculum?.Counts(),
+            PreferencePairs = run.Preferences?.Pairs,
             Tripwire = _tripwire.State,
         };
         if (step % run.Options.Checkpoint.EverySteps == 0 || step == run.Options.Steps) Save();
@@ -73,7 +76,7 @@ internal sealed class StepJournal(
         run.Publisher.Retain(checkpoints.Versions());
     }
 
-    private StepRecord ToRecord(long step, IReadOnlyList<ScoredGroup> groups, StepReport report, EngineCounters counters)
+    private StepRecord ToRecord(long step, RolloutStep rollouts, LearnReport learned, EngineCounters counters)
     {
         var seconds = run.Stages.TakeSeconds();
         var before = _counters;
@@ -82,17 +85,18 @@ internal sealed class StepJournal(
         {
             Step = step,
             Version = run.Learner.Version.Value,
-            Reward = Summaries.Rewards(groups, run.Task, run.Judge.TextOf),
-            Completions = Summaries.Completions(groups, new PolicyVersion(run.Learner.Version.Value - 1)),
+            Reward = Summaries.Rewards(rollouts, run.Task, run.Judge.TextOf),
+            Completions = Summaries.Completions(rollouts.Groups, new PolicyVersion(run.Learner.Version.Value - 1)),
             Comparison = _comparison,
-            Learner = Summaries.Learner(report),
+            Learner = Summaries.Learner(learned.Policy),
+            Preferences = learned.Preferences,
             Time = new StepTime
             {
                 ElapsedSeconds = clock.ElapsedSeconds,
                 PhaseSeconds = seconds,
                 EngineTokensPerSecond = Rate(
                     counters.GeneratedTokens - before.GeneratedTokens, WorkSeconds(counters) - WorkSeconds(before)),
-                LearnerTokensPerSecond = Rate(report.ComputedTokens, seconds.GetValueOrDefault("learn")),
+                LearnerTokensPerSecond = Rate(learned.Policy.ComputedTokens, seconds.GetValueOrDefault("learn")),
                 ResidentBytes = Environment.WorkingSet,
             },
         };

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Sapo.Hybrid.Preferences;
 using Sapo.Learner;
 
 namespace Sapo.Hybrid.Runs;
@@ -27,11 +28,14 @@ public sealed record StepRecord
     /// <summary>What the learner did.</summary>
     public required LearnerSummary Learner { get; init; }
 
+    /// <summary>The preference stage after the step; null where there was none.</summary>
+    public required PreferenceSummary? Preferences { get; init; }
+
     /// <summary>How long it took.</summary>
     public required StepTime Time { get; init; }
 }
 
-/// <summary>The rewards of one step's completions.</summary>
+/// <summary>The rewards of everything that was sampled for one step, without the punishment of long completions.</summary>
 public sealed record RewardSummary
 {
     /// <summary>Mean over scored completions; null if none was scored.</summary>
@@ -40,8 +44,11 @@ public sealed record RewardSummary
     /// <summary>Share of completions with a reward of at least 1: pass@1 on fresh training problems when rewards are 0 or 1.</summary>
     public required double PassRate { get; init; }
 
-    /// <summary>Share of groups whose rewards are all equal: nothing is learned from them.</summary>
+    /// <summary>Share of the groups trained on whose rewards are all equal: nothing is learned from them.</summary>
     public required double GroupsWithoutSignal { get; init; }
+
+    /// <summary>Share of the sampled completions that the run's selection replaced by those of further prompts.</summary>
+    public required double WastedShare { get; init; }
 
     /// <summary>Completions on which a reward function failed; they are not trained on.</summary>
     public required int Failures { get; init; }
@@ -53,7 +60,7 @@ public sealed record RewardSummary
     public required IReadOnlyDictionary<string, double> Styles { get; init; }
 }
 
-/// <summary>The completions of one step.</summary>
+/// <summary>The completions that one step trained on.</summary>
 public sealed record CompletionSummary
 {
     /// <summary>How many.</summary>

@@ -1,4 +1,5 @@
 using Sapo.Core;
+using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Tasks;
 using Sapo.Learner;
 using Sapo.Learner.Objectives;
@@ -9,15 +10,17 @@ namespace Sapo.Hybrid.Runs;
 internal static class Summaries
 {
     /// <summary>What the rewards said.</summary>
-    public static RewardSummary Rewards(IReadOnlyList<ScoredGroup> groups, ITrainingTask task, Func<Completion, string> textOf)
+    public static RewardSummary Rewards(RolloutStep step, ITrainingTask task, Func<Completion, string> textOf)
     {
+        var groups = step.Sampled;
         var rewards = groups.SelectMany(group => group.Rewards).ToArray();
         return new RewardSummary
         {
             Mean = rewards.Average(),
             PassRate = rewards.Count(reward => reward >= 1) / (double)rewards.Length,
-            GroupsWithoutSignal = groups.Count(
-                group => group.Rewards.Where(reward => reward is not null).Distinct().Count() < 2) / (double)groups.Count,
+            GroupsWithoutSignal = step.Groups.Count(
+                group => group.Rewards.Where(reward => reward is not null).Distinct().Count() < 2) / (double)step.Groups.Count,
+            WastedShare = step.WastedShare,
             Failures = groups.Sum(
                 group => group.Outcomes.Count(outcomes => outcomes.Any(outcome => outcome.Status == RewardStatus.Failure))),
             Abstentions = groups.Sum(

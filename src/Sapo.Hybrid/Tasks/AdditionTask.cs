@@ -22,10 +22,13 @@ public sealed class AdditionTask : ITrainingTask
     public IReadOnlyList<IReward> Rewards { get; } = [new AdditionReward()];
 
     /// <inheritdoc />
-    public Prompt TrainingPrompt(long number)
+    public Prompt TrainingPrompt(long number) => ToPrompt(number, Drawn(number));
+
+    /// <inheritdoc />
+    public long TrainingProblem(long number)
     {
-        var draws = new CountedDraws(_seed, TrainingStream, number);
-        return ToPrompt(number, TrainingProblem(ref draws));
+        var problem = Drawn(number);
+        return (Smallest + Count) * problem.A + problem.B;
     }
 
     /// <inheritdoc />
@@ -52,7 +55,7 @@ public sealed class AdditionTask : ITrainingTask
     public SupervisedExample? Example(long number)
     {
         var draws = new CountedDraws(_seed, ExampleStream, number);
-        var problem = TrainingProblem(ref draws);
+        var problem = Draw(ref draws);
         var text = draws.Below(100) switch
         {
             < 55 => problem.Guess(error: draws.Below(19) - 9),
@@ -66,7 +69,13 @@ public sealed class AdditionTask : ITrainingTask
     public string? StyleOf(Prompt prompt, string text) =>
         AdditionProblem.Parse(prompt.Text!).Carries ? AdditionProblem.StyleOf(text) : null;
 
-    private static AdditionProblem TrainingProblem(ref CountedDraws draws)
+    private AdditionProblem Drawn(long number)
+    {
+        var draws = new CountedDraws(_seed, TrainingStream, number);
+        return Draw(ref draws);
+    }
+
+    private static AdditionProblem Draw(ref CountedDraws draws)
     {
         AdditionProblem problem;
         do problem = new AdditionProblem(Smallest + draws.Below(Count), Smallest + draws.Below(Count));

@@ -18,6 +18,9 @@ public interface ITrainingTask
     /// <summary>Training prompt <paramref name="number"/>, from 0; its id is the number.</summary>
     Prompt TrainingPrompt(long number);
 
+    /// <summary>Which problem training prompt <paramref name="number"/> asks: the same for every prompt that asks it.</summary>
+    long TrainingProblem(long number);
+
     /// <summary>The first problems of the held-out set; ids from <see cref="FirstHeldOutId"/>.</summary>
     /// <exception cref="UserErrorException">There are fewer.</exception>
     IReadOnlyList<Prompt> HeldOutPrompts(int count);

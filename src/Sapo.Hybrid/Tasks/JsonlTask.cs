@@ -40,13 +40,16 @@ public sealed class JsonlTask : ITrainingTask
     public int HeldOutCount => _heldOut.Length;
 
     /// <inheritdoc />
-    public Prompt TrainingPrompt(long number)
+    public Prompt TrainingPrompt(long number) => _train[TrainingProblem(number)] with { Id = number };
+
+    /// <inheritdoc />
+    public long TrainingProblem(long number)
     {
         lock (_gate)
         {
             var (epoch, place) = Math.DivRem(number, _train.Length);
             if (_order.Epoch != epoch) _order = (epoch, Order(epoch));
-            return _train[_order.Order[place]] with { Id = number };
+            return _order.Order[place];
         }
     }
 

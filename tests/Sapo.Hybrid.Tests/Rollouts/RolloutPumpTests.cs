@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Sapo.Core;
+using Sapo.Core.Options;
 using Sapo.Hybrid.Rollouts;
 
 namespace Sapo.Hybrid.Tests.Rollouts;
@@ -20,7 +21,7 @@ public sealed class RolloutPumpTests
         });
         var step = pump.TakeStepAsync(default, default);
         foreach (var id in (long[])[2, 1, 0]) waiting.GetOrAdd(id, _ => new(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
-        Assert.Equal([0, 1, 2], (await step.WaitAsync(Patience)).Select(group => group.Group.Prompt.Id));
+        Assert.Equal([0, 1, 2], (await step.WaitAsync(Patience)).Groups.Select(group => group.Group.Prompt.Id));
         Assert.Equal(3, pump.NextPrompt);
     }
 
@@ -51,13 +52,13 @@ public sealed class RolloutPumpTests
         var version = new PolicyVersion(0);
         await using var pump = Pump(PerStep, staleness, end: PerStep * Steps, (prompt, _) => Task.FromResult(Fakes.Group(prompt, version)));
         var observed = new List<long>();
-        for (var step = 0; step < Steps; step++)
+        for (var done = 0; done < Steps; done++)
         {
             // Wait until everything admission allows has been sampled: the worst case for staleness.
-            var admitted = Math.Min(PerStep * Steps, PerStep * (step + staleness + 1));
-            while (pump.Progress.Moves < 2 * admitted) await Task.Delay(1);
-            var groups = await pump.TakeStepAsync(version, default).WaitAsync(Patience); // throws if the bound is broken
-            observed.AddRange(groups.Select(group => version - group.Group.OldestVersion));
+            var admitted = Math.Min(PerStep * Steps, PerStep * (done + staleness + 1));
+            await Waiting.UntilAsync(() => pump.Progress.Moves >= 2 * admitted, () => $"{admitted} groups sampled and judged; the pump has made {pump.Progress.Moves} moves");
+            var step = await pump.TakeStepAsync(version, default).WaitAsync(Patience); // throws if the bound is broken
+            observed.AddRange(step.Groups.Select(group => version - group.Group.OldestVersion));
             version = version.Next;
             pump.Release(PerStep);
         }
@@ -70,6 +71,68 @@ public sealed class RolloutPumpTests
         await using var pump = Pump(perStep: 1, staleness: 1, end: 1, (prompt, _) => Task.FromResult(Fakes.Group(prompt, new PolicyVersion(2))));
         var error = await Assert.ThrowsAsync<InvalidOperationException>(() => pump.TakeStepAsync(new PolicyVersion(4), default));
         Assert.Contains("staleness 2, allowed 0 to 1", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TakeStepAsync_UselessGroups_GiveTheirPlaceToFurtherPromptsWhoeverFinishesFirst()
+    {
+        foreach (var order in (long[][])[[0, 1, 2, 3], [1, 0, 3, 2]])
+        {
+            var waiting = new ConcurrentDictionary<long, TaskCompletionSource>();
+            var asked = Channel.CreateUnbounded<long>();
+            await using var pump = SelectingPump(perStep: 2, staleness: 0, groups: 4, isUseful: id => id % 2 == 1, async (prompt, cancel) =>
+            {
+                asked.Writer.TryWrite(prompt.Id);
+                if (prompt.Id < 4) await waiting.GetOrAdd(prompt.Id, _ => new(TaskCreationOptions.RunContinuationsAsynchronously)).Task.WaitAsync(cancel);
+                return Fakes.Group(prompt, default);
+            });
+            var taking = pump.TakeStepAsync(default, default);
+            foreach (var id in order) waiting.GetOrAdd(id, _ => new(TaskCreationOptions.RunContinuationsAsynchronously)).SetResult();
+            var step = await taking.WaitAsync(Patience);
+            Assert.Equal([1, 3], step.Groups.Select(group => group.Group.Prompt.Id));
+            Assert.Equal([0, 2], step.Replaced.Select(group => group.Group.Prompt.Id));
+            Assert.Equal(0.5, step.WastedShare);
+            Assert.Equal(4, pump.NextPrompt);
+            Assert.Equal([0, 1, 2, 3], Drain(asked).Order()); // nothing beyond what the step needed
+            pump.Release(2);
+            step = await pump.TakeStepAsync(default, default).WaitAsync(Patience);
+            Assert.Equal([5, 7], step.Groups.Select(group => group.Group.Prompt.Id));
+            Assert.Equal([4, 5, 6, 7], Drain(asked).Order());
+        }
+    }
+
+    [Fact]
+    public async Task TakeStepAsync_NoGroupIsUseful_TakesWhatComesAfterTheBound()
+    {
+        await using var pump = SelectingPump(perStep: 2, staleness: 0, groups: 4, isUseful: _ => false, (prompt, _) => Task.FromResult(Fakes.Group(prompt, default)));
+        foreach (var first in (long[])[0, 4])
+        {
+            var step = await pump.TakeStepAsync(default, default).WaitAsync(Patience);
+            Assert.Equal([first, first + 1], step.Replaced.Select(group => group.Group.Prompt.Id)); // mostBatches 2: one batch beside the step's own
+            Assert.Equal([first + 2, first + 3], step.Groups.Select(group => group.Group.Prompt.Id));
+            pump.Release(2);
+        }
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    public async Task TakeStepAsync_Selection_KeepsTheStalenessBound(int staleness)
+    {
+        const int PerStep = 4, Steps = 10;
+        var version = new PolicyVersion(0);
+        await using var pump = SelectingPump(PerStep, staleness, groups: PerStep * Steps, id => id % 3 != 0, (prompt, _) => Task.FromResult(Fakes.Group(prompt, version)));
+        var taken = new List<long>();
+        for (var done = 0; done < Steps; done++)
+        {
+            var admitted = Math.Min(PerStep * Steps, PerStep * (done + staleness + 1));
+            await Waiting.UntilAsync(() => pump.Progress.Moves >= 2 * admitted, () => $"{admitted} groups; the pump has made {pump.Progress.Moves} moves");
+            var step = await pump.TakeStepAsync(version, default).WaitAsync(Patience); // throws if the bound is broken
+            taken.AddRange(step.Groups.Select(group => group.Group.Prompt.Id));
+            version = version.Next;
+            pump.Release(PerStep);
+        }
+        Assert.Equal(Enumerable.Range(0, 100).Select(id => (long)id).Where(id => id % 3 != 0).Take(PerStep * Steps), taken);
     }
 
     [Fact]
@@ -103,7 +166,7 @@ public sealed class RolloutPumpTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => step);
         Assert.Equal(0, pump.NextPrompt);
         second.SetResult();
-        Assert.Equal(2, (await pump.TakeStepAsync(default, default).WaitAsync(Patience)).Count);
+        Assert.Equal(2, (await pump.TakeStepAsync(default, default).WaitAsync(Patience)).Groups.Count);
     }
 
     [Fact]
@@ -122,13 +185,19 @@ public sealed class RolloutPumpTests
             }
             return Fakes.Group(prompt, default);
         });
-        while (pump.Progress.Stage != "rollout") await Task.Delay(1);
+        await Waiting.UntilAsync(() => pump.Progress.Stage == "rollout", () => $"the group to be under way; the pump is at {pump.Progress.Stage}");
         await pump.DisposeAsync();
         Assert.True(ended);
     }
 
     private static RolloutPump Pump(int perStep, int staleness, long end, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate) => new(
-        new PumpOptions { PromptsPerStep = perStep, MaxStaleness = staleness, FirstPrompt = 0, EndPrompt = end }, Fakes.Prompt, generate, Fakes.Judge());
+        new PumpOptions { PromptsPerStep = perStep, MaxStaleness = staleness, FirstPrompt = 0, Groups = end }, Fakes.Prompt, generate, Fakes.Judge());
+
+    /// <summary>A pump whose judge gives the completions of useful prompts different rewards.</summary>
+    private static RolloutPump SelectingPump(int perStep, int staleness, long groups, Func<long, bool> isUseful, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate) => new(
+        new PumpOptions { PromptsPerStep = perStep, MaxStaleness = staleness, FirstPrompt = 0, Groups = groups }, Fakes.Prompt, generate,
+        Fakes.Judge(new Fakes.Scores(input => RewardOutcome.Score(isUseful(input.Prompt.Id) ? input.Completion.SampleIndex : 1))),
+        new GroupSelector(new SelectionOptions { MostBatches = 2 }, perStep));
 
     private static List<long> Drain(Channel<long> channel)
     {
