@@ -8,7 +8,7 @@ namespace Sapo.Hybrid.Tests.Runs;
 /// Problems that a model of 17 tokens which knows nothing solves about once in 17: the answer is one digit, and the first digit ends
 /// a completion. The model is made once for all tests of a class.
 /// </summary>
-public sealed class GuessingGame : IAsyncLifetime
+public sealed class GuessingGame : IAsyncLifetime, IDisposable
 {
     public const int PromptsPerStep = 4, GroupSize = 8, MaxNewTokens = 4;
 
@@ -38,9 +38,7 @@ public sealed class GuessingGame : IAsyncLifetime
         }
         """), "guess.json");
 
-    public Task DisposeAsync()
-    {
-        _folder.Dispose();
-        return Task.CompletedTask;
-    }
+    public Task DisposeAsync() => Task.CompletedTask;
+
+    public void Dispose() => _folder.Dispose();
 }
