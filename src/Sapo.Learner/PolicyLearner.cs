@@ -29,7 +29,7 @@ public sealed class PolicyLearner : IDisposable
     private readonly PolicyWeights _weights;
     private readonly MergedWeights _merged;
     private readonly ReferencePolicy? _reference;
-    private readonly DecoderModel _model;
+    private readonly DecoderModel _model, _precise;
     private readonly ParameterUpdate _update;
     private readonly PolicyStep _step;
     private long _batches;
@@ -62,9 +62,10 @@ public sealed class PolicyLearner : IDisposable
         var adapter = AdapterOf(source, options, Config, _device);
         try
         {
-            _weights = new PolicyWeights(new FlatParameters(Config, ScalarType.Float32, _device, frozen: adapter is not null), adapter);
+            _weights = new PolicyWeights(new FlatParameters(Config, ScalarType.Float32, _device, frozen: adapter is not null), adapter, ComputeOptions.From(options));
             _weights.Checkpoint.Load(checkpoint);
             _model = new DecoderModel(Config, _weights);
+            _precise = _weights.Compute.ProductType is null ? _model : new DecoderModel(Config, _weights.Plain());
             if (objective.Needs.HasFlag(ObjectiveNeeds.ReferencePolicy)) _reference = ReferenceOf(source, Config, _weights, _device);
         }
         catch
@@ -129,7 +130,7 @@ public sealed class PolicyLearner : IDisposable
     public PreferenceTraining StartPreferences(AdamWOptions options, double beta = PreferenceLoss.DefaultBeta) =>
         new(_model, options, beta, _options.MaxTokensPerMicroBatch, _device);
 
-    /// <summary>Log-probs of sequences under the present weights.</summary>
+    /// <summary>Log-probs of sequences under the present weights, computed in Float32 throughout, as an engine does, whatever steps are computed in.</summary>
     /// <param name="sequences">Token ids, at least one each.</param>
     /// <param name="temperature">Divides the logits, above 0.</param>
     /// <returns>Per token the natural log of its probability given those before it; 0 for a sequence's first token.</returns>
@@ -144,7 +145,7 @@ public sealed class PolicyLearner : IDisposable
         foreach (var (first, count) in MicroBatchPlan.Split(rows, _options.MaxTokensPerMicroBatch))
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], _device);
-            var logProbs = _model.Evaluate(packed).LogProbs;
+            var logProbs = _precise.Evaluate(packed).LogProbs;
             for (int row = first, at = 0; row < first + count; row++)
                 for (var token = 1; token <= rows[row].Length; token++) results[scored[row]][token] = (float)logProbs[at++];
         }
@@ -227,7 +228,7 @@ public sealed class PolicyLearner : IDisposable
     {
         if (source.ReferenceFolder is not { } folder) return ReferencePolicy.CopyOf(config, weights);
         var isBase = string.Equals(Path.GetFullPath(folder), Path.GetFullPath(source.ModelFolder), StringComparison.Ordinal);
-        return isBase && weights.Adapter is not null ? ReferencePolicy.BaseOf(config, weights) : ReferencePolicy.Load(folder, config, device);
+        return isBase && weights.Adapter is not null ? ReferencePolicy.BaseOf(config, weights) : ReferencePolicy.Load(folder, config, weights.Compute, device);
     }
 
     private static bool IsWeights(string name) =>

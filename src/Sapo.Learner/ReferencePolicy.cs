@@ -33,22 +33,23 @@ internal sealed class ReferencePolicy : IDisposable
         if (policy.Adapter is { } adapter)
         {
             var frozen = adapter.FrozenCopy(config);
-            return new ReferencePolicy(config, new PolicyWeights(policy.Checkpoint, frozen), frozen.Parameters, frozen.Parameters);
+            return new ReferencePolicy(config, new PolicyWeights(policy.Checkpoint, frozen, policy.Compute), frozen.Parameters, frozen.Parameters);
         }
         var copy = new FlatParameters(config, values.dtype, values.device, frozen: true);
         copy.Values.copy_(values);
-        return new ReferencePolicy(config, new PolicyWeights(copy), copy, copy);
+        return new ReferencePolicy(config, new PolicyWeights(copy, compute: policy.Compute), copy, copy);
     }
 
     /// <summary>An adapted policy's base, its adapter left out.</summary>
-    public static ReferencePolicy BaseOf(ModelConfig config, PolicyWeights policy) => new(config, new PolicyWeights(policy.Checkpoint), null, null);
+    public static ReferencePolicy BaseOf(ModelConfig config, PolicyWeights policy) => new(config, new PolicyWeights(policy.Checkpoint, compute: policy.Compute), null, null);
 
     /// <summary>The policy of a Hugging Face folder; its architecture may be another one.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="policy">The trained model, whose vocabulary must be the same.</param>
+    /// <param name="compute">How it is computed.</param>
     /// <param name="device">Where its weights go.</param>
     /// <exception cref="UserErrorException">The folder is broken, not supported, or of another vocabulary.</exception>
-    public static ReferencePolicy Load(string folder, ModelConfig policy, Device device)
+    public static ReferencePolicy Load(string folder, ModelConfig policy, ComputeOptions compute, Device device)
     {
         using var checkpoint = HuggingFaceCheckpoint.Open(folder);
         if (checkpoint.Config.VocabSize != policy.VocabSize)
@@ -57,7 +58,7 @@ internal sealed class ReferencePolicy : IDisposable
         try
         {
             weights.Load(checkpoint);
-            return new ReferencePolicy(checkpoint.Config, new PolicyWeights(weights), weights, null);
+            return new ReferencePolicy(checkpoint.Config, new PolicyWeights(weights, compute: compute), weights, null);
         }
         catch
         {

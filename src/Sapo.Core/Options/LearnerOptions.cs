@@ -6,6 +6,9 @@ public sealed record LearnerOptions
     /// <summary>The two values of <see cref="Anchor"/>.</summary>
     public const string BehaviourAnchor = "behaviour", RecomputedAnchor = "recomputed";
 
+    /// <summary>The two values of <see cref="Dtype"/>.</summary>
+    public const string FullDtype = "fp32", Bfloat16Dtype = "bf16";
+
     /// <summary>Optimizer steps per rollout batch; the batch is cut into as many parts of whole groups, in order. Default 4.</summary>
     public int MiniBatches { get; init; } = 4;
 
@@ -49,6 +52,18 @@ public sealed record LearnerOptions
     public bool MaskTruncated { get; init; }
 
     /// <summary>
+    /// What the layers' matrix products are computed in: <c>fp32</c>, or <c>bf16</c>, rounded to bfloat16 and summed in fp32. Weights,
+    /// gradients, moments, norms, attention, the head and what is published are fp32 in both. Default fp32.
+    /// </summary>
+    public string Dtype { get; init; } = FullDtype;
+
+    /// <summary>
+    /// True keeps only what enters each layer and computes the layer's activations again in the backward pass: about a third more
+    /// time for a fraction of the memory, the same result bit for bit. Default false.
+    /// </summary>
+    public bool ActivationCheckpointing { get; init; }
+
+    /// <summary>
     /// Of a mixture of experts: weight of the load-balance loss, in policy steps and in the cold start, such as the model's own
     /// router_aux_loss_coef. Default 0 leaves it out.
     /// </summary>
@@ -74,6 +89,7 @@ public sealed record LearnerOptions
         Check(WeightDecay >= 0, "weightDecay", WeightDecay, "0 or more");
         Check(MaxGradientNorm is null or > 0, "maxGradientNorm", MaxGradientNorm ?? 0, "a positive number, or null to not clip");
         Check(Anchor is "behaviour" or "recomputed", "anchor", Anchor, "behaviour or recomputed");
+        Check(Dtype is FullDtype or Bfloat16Dtype, "dtype", Dtype, "fp32 or bf16");
         Check(RouterBalance is >= 0 and < double.PositiveInfinity, "routerBalance", RouterBalance, "0 or more");
         Lora?.Validated();
         return this;

@@ -118,8 +118,10 @@ internal sealed class DecoderModel
         balance?.mul_(routerBalance);
         for (var layer = Config.LayerCount - 1; layer >= 0; layer--)
         {
-            _feedForward[layer].Backward(pass.Layers[layer].FeedForward, residual, balance);
-            _attention[layer].Backward(pass.Layers[layer].Attention, pass.Rotary, residual);
+            using var layerScope = NewDisposeScope();
+            var state = pass.InputOf(layer) is { } input ? RunLayer(layer, input, pass).State : pass.Layers[layer]!;
+            _feedForward[layer].Backward(state.FeedForward, residual, balance);
+            _attention[layer].Backward(state.Attention, pass.Rotary, residual);
             pass.Release(layer);
         }
         _embedding.Gradient?.index_add_(0, batch.TokenIds, residual, 1);
@@ -132,9 +134,8 @@ internal sealed class DecoderModel
         var pass = new ForwardPass(batch, new RotaryEmbedding(Config, batch.Positions, _precision));
         try
         {
-            var bytes = Config.SlidingWindows.Sum(batch.TileElements) * Config.HeadCount * _embedding.Value.ElementSize;
             var x = _embedding.Value.index_select(0, batch.TokenIds);
-            for (var layer = 0; layer < Config.LayerCount; layer++) x = RunLayer(layer, x, pass, keep, keep && bytes <= MaxKeptProbabilityBytes);
+            for (var layer = 0; layer < Config.LayerCount; layer++) x = Advance(layer, x, pass, keep);
             pass.SetHead(RmsNorm.Normalize(x.index_select(0, batch.Predictors), Config.RmsNormEpsilon), _norm.Value, batch.InverseTemperatures.to_type(_precision).unsqueeze(1));
             return pass;
         }
@@ -145,12 +146,33 @@ internal sealed class DecoderModel
         }
     }
 
-    private Tensor RunLayer(int layer, Tensor x, ForwardPass pass, bool keep, bool keepProbabilities)
+    /// <summary>One layer's output; its input is kept, or freed.</summary>
+    private Tensor Advance(int layer, Tensor x, ForwardPass pass, bool keep)
     {
         using var scope = NewDisposeScope();
-        var (attended, attention) = _attention[layer].Forward(x, pass.Batch.Blocks, pass.Rotary, keepProbabilities);
-        var (sum, feedForward) = _feedForward[layer].Forward(attended);
-        if (keep) pass.Keep(new LayerState(attention, feedForward));
+        var (sum, state) = RunLayer(layer, x, pass);
+        if (!keep) x.Dispose();
+        else if (Weights.Compute.RecomputesActivations) pass.KeepInput(x, state.FeedForward.Mixture);
+        else
+        {
+            pass.Keep(state);
+            x.Dispose();
+        }
         return sum.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Runs a layer; output and state belong to the present dispose scope.</summary>
+    private (Tensor Sum, LayerState State) RunLayer(int layer, Tensor x, ForwardPass pass)
+    {
+        var (attended, attention) = _attention[layer].Forward(x, pass.Batch.Blocks, pass.Rotary, KeepsProbabilities(pass.Batch));
+        var (sum, feedForward) = _feedForward[layer].Forward(attended);
+        return (sum, new LayerState(attention, feedForward));
+    }
+
+    /// <summary>Whether the probabilities that are held at once, of one layer or of all, are few enough.</summary>
+    private bool KeepsProbabilities(PackedTokens batch)
+    {
+        var elements = Weights.Compute.RecomputesActivations ? Config.SlidingWindows.Max(batch.TileElements) : Config.SlidingWindows.Sum(batch.TileElements);
+        return elements * Config.HeadCount * _embedding.Value.ElementSize <= MaxKeptProbabilityBytes;
     }
 }

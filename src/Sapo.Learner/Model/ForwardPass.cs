@@ -7,10 +7,17 @@ namespace Sapo.Learner.Model;
 /// <summary>What one layer keeps for the backward pass.</summary>
 internal sealed record LayerState(AttentionState Attention, FeedForwardState FeedForward);
 
+/// <summary>How a sparse layer's router divided a batch.</summary>
+/// <param name="Choices">[experts]: tokens that chose each.</param>
+/// <param name="Probabilities">[experts]: sum over the tokens of each one's probability.</param>
+internal sealed record RouterLoad(double[] Choices, double[] Probabilities);
+
 /// <summary>One forward pass over one micro-batch: owns everything the backward pass needs, freed layer by layer as that proceeds.</summary>
 internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : IDisposable
 {
-    private readonly List<LayerState> _layers = [];
+    private readonly List<LayerState?> _layers = [];
+    private readonly List<Tensor?> _inputs = [];
+    private readonly List<RouterLoad> _loads = [];
     private Tensor? _headInput, _inverseTemperatures;
 
     /// <summary>The micro-batch; not owned.</summary>
@@ -19,8 +26,8 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>Its rotations.</summary>
     public RotaryEmbedding Rotary { get; } = rotary;
 
-    /// <summary>State of each layer; empty if the pass was not kept.</summary>
-    public IReadOnlyList<LayerState> Layers => _layers;
+    /// <summary>State of each layer, null where only its input is kept; empty if the pass was not kept.</summary>
+    public IReadOnlyList<LayerState?> Layers => _layers;
 
     /// <summary>The final norm, over the predicting tokens.</summary>
     public NormState FinalNorm { get; private set; }
@@ -34,6 +41,9 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>What the head keeps for its backward pass.</summary>
     public List<Tensor> HeadDistributions { get; } = [];
 
+    /// <summary>Bytes of the layers' states or inputs that are held for the backward pass.</summary>
+    public long KeptBytes => _inputs.OfType<Tensor>().Concat(_layers.OfType<LayerState>().SelectMany(Tensors)).Sum(held => held.numel() * held.ElementSize);
+
     /// <summary>Log-probs and entropies, if the head was run.</summary>
     public HeadResult? Values { get; set; }
 
@@ -41,8 +51,16 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     public void Keep(LayerState state)
     {
         foreach (var held in Tensors(state)) held.DetachFromDisposeScope();
-        _layers.Add(state);
+        Add(state, null, state.FeedForward.Mixture);
     }
+
+    /// <summary>Takes over what entered a layer, from which its state can be computed again.</summary>
+    /// <param name="input">[N, hidden].</param>
+    /// <param name="mixture">The layer's mixture, whose router's load is noted; null for a dense layer.</param>
+    public void KeepInput(Tensor input, MixtureState? mixture) => Add(null, input.DetachFromDisposeScope(), mixture);
+
+    /// <summary>What entered a layer, if that is what was kept.</summary>
+    public Tensor? InputOf(int layer) => _inputs[layer];
 
     /// <summary>Takes over the final norm and computes the head's input.</summary>
     public void SetHead(NormState finalNorm, Tensor weight, Tensor inverseTemperatures)
@@ -62,15 +80,9 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     public (double Loss, Tensor Gradient) Balance(MixtureConfig config)
     {
         using var scope = NewDisposeScope();
-        var states = _layers.Select(layer => layer.FeedForward.Mixture).OfType<MixtureState>().ToArray();
-        double tokens = (double)states.Length * Batch.TokenCount;
-        var (chosen, probability) = (new double[config.Experts], new double[config.Experts]);
-        foreach (var state in states)
-        {
-            foreach (var expert in state.Experts) chosen[expert.Expert] += expert.Tokens.shape[0] / tokens;
-            var sums = HostArrays.Double(state.Probabilities.sum(dim: 0));
-            for (var expert = 0; expert < config.Experts; expert++) probability[expert] += sums[expert] / tokens;
-        }
+        double tokens = (double)_loads.Count * Batch.TokenCount;
+        double[] chosen = [.. Enumerable.Range(0, config.Experts).Select(expert => _loads.Sum(load => load.Choices[expert]) / tokens)];
+        var probability = Enumerable.Range(0, config.Experts).Select(expert => _loads.Sum(load => load.Probabilities[expert]) / tokens);
         var loss = config.Experts * chosen.Zip(probability, (f, p) => f * p).Sum();
         var gradient = tensor(Array.ConvertAll(chosen, f => config.Experts * f / tokens), device: HeadInput.device).to_type(HeadInput.dtype);
         return (loss, gradient.MoveToOuterDisposeScope());
@@ -79,7 +91,9 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>Frees a layer's state.</summary>
     public void Release(int layer)
     {
-        foreach (var held in Tensors(_layers[layer])) held.Dispose();
+        _inputs[layer]?.Dispose();
+        if (_layers[layer] is { } state)
+            foreach (var held in Tensors(state)) held.Dispose();
     }
 
     /// <inheritdoc />
@@ -92,6 +106,13 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
         foreach (var kept in HeadDistributions) kept.Dispose();
         _headInput?.Dispose();
         _inverseTemperatures?.Dispose();
+    }
+
+    private void Add(LayerState? state, Tensor? input, MixtureState? mixture)
+    {
+        _layers.Add(state);
+        _inputs.Add(input);
+        if (mixture is not null) _loads.Add(mixture.Load());
     }
 
     private static IEnumerable<Tensor> Tensors(LayerState state) => Attention.Tensors(state.Attention).Concat(state.FeedForward.Tensors());

@@ -1,3 +1,6 @@
+// With a product type, operands are rounded to it before a product and its result is widened again: sums are made in Float32
+// by the kernels, the weights' gradient is added in the weights' own precision. The matrix is rounded whenever it is used:
+// that costs a pass over it, no memory that lasts, and cannot become stale.
 using Sapo.Learner.Adapters;
 using static TorchSharp.torch;
 
@@ -6,15 +9,15 @@ namespace Sapo.Learner.Model;
 /// <summary>y = x W^T + b on [tokens, columns], with W [out, in] as checkpoints store it, plus a low-rank path where there is an adapter.</summary>
 /// <param name="weight">The matrix.</param>
 /// <param name="bias">The bias, or null.</param>
+/// <param name="productType">What the products with the matrix are computed in; null: its own precision.</param>
 /// <param name="adapter">What is added to the product, or null.</param>
-internal sealed class Linear(Parameter weight, Parameter? bias, LowRankPath? adapter = null)
+internal sealed class Linear(Parameter weight, Parameter? bias, ScalarType? productType = null, LowRankPath? adapter = null)
 {
     /// <summary>The product.</summary>
     public Tensor Forward(Tensor x)
     {
         using var scope = NewDisposeScope();
-        var transposed = weight.Value.t();
-        var product = bias is null ? x.mm(transposed) : bias.Value.addmm(x, transposed);
+        var product = Times(x, bias?.Value);
         adapter?.AddTo(product, x);
         return product.MoveToOuterDisposeScope();
     }
@@ -23,7 +26,7 @@ internal sealed class Linear(Parameter weight, Parameter? bias, LowRankPath? ada
     public Tensor ForwardAddedTo(Tensor residual, Tensor x)
     {
         using var scope = NewDisposeScope();
-        var sum = residual.addmm(x, weight.Value.t());
+        var sum = Times(x, residual);
         if (bias is not null) sum.add_(bias.Value);
         adapter?.AddTo(sum, x);
         return sum.MoveToOuterDisposeScope();
@@ -33,10 +36,25 @@ internal sealed class Linear(Parameter weight, Parameter? bias, LowRankPath? ada
     public Tensor Backward(Tensor x, Tensor gradient)
     {
         using var scope = NewDisposeScope();
-        weight.Gradient?.addmm_(gradient.t(), x);
+        var narrow = Narrow(gradient);
+        if (productType is null) weight.Gradient?.addmm_(gradient.t(), x);
+        else weight.Gradient?.add_(narrow.t().mm(Narrow(x)));
         bias?.Gradient?.add_(gradient.sum(dim: 0));
-        var input = gradient.mm(weight.Value);
+        var input = Widen(narrow.mm(Narrow(weight.Value)));
         adapter?.Backward(x, gradient, input);
         return input.MoveToOuterDisposeScope();
     }
+
+    /// <summary>x W^T, plus <paramref name="added"/> where there is something, in the weights' own precision.</summary>
+    private Tensor Times(Tensor x, Tensor? added)
+    {
+        using var scope = NewDisposeScope();
+        var transposed = Narrow(weight.Value).t();
+        if (added is null) return Widen(Narrow(x).mm(transposed)).MoveToOuterDisposeScope();
+        return (productType is null ? added.addmm(x, transposed) : added.add(Narrow(x).mm(transposed))).MoveToOuterDisposeScope();
+    }
+
+    private Tensor Narrow(Tensor values) => productType is { } type ? values.to_type(type) : values.alias();
+
+    private Tensor Widen(Tensor product) => productType is null ? product : product.to_type(weight.Value.dtype);
 }

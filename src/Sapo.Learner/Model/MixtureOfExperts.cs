@@ -21,6 +21,16 @@ internal sealed record ExpertState(int Expert, Tensor Tokens, Tensor Choices, Te
 /// <param name="Experts">The experts that any token chose.</param>
 internal sealed record MixtureState(Tensor Probabilities, Tensor Chosen, Tensor Top, Tensor Weights, IReadOnlyList<ExpertState> Experts)
 {
+    /// <summary>How the router divided the batch.</summary>
+    public RouterLoad Load()
+    {
+        using var scope = NewDisposeScope();
+        var probabilities = HostArrays.Double(Probabilities.sum(dim: 0));
+        var choices = new double[probabilities.Length];
+        foreach (var expert in Experts) choices[expert.Expert] = expert.Tokens.shape[0];
+        return new RouterLoad(choices, probabilities);
+    }
+
     /// <summary>The tensors this state owns.</summary>
     public IEnumerable<Tensor> Tensors() =>
         Experts.SelectMany(expert => new[] { expert.Tokens, expert.Choices, expert.GateUp, expert.Output }).Concat([Probabilities, Chosen, Top, Weights]);
@@ -37,7 +47,7 @@ internal sealed class MixtureOfExperts
     public MixtureOfExperts(MixtureConfig config, PolicyWeights weights, string prefix)
     {
         _config = config;
-        _router = weights.Linear(prefix + "gate");
+        _router = weights.PreciseLinear(prefix + "gate");
         _experts = [.. Enumerable.Range(0, config.Experts).Select(expert => new GatedMlp(weights, $"{prefix}experts.{expert}."))];
     }
 

@@ -1,4 +1,5 @@
 using Sapo.Learner.Adapters;
+using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
 
@@ -8,13 +9,17 @@ namespace Sapo.Learner.Model;
 /// </summary>
 /// <param name="checkpoint">The checkpoint's parameters.</param>
 /// <param name="adapter">The adapter, or null.</param>
-internal sealed class PolicyWeights(FlatParameters checkpoint, LowRankAdapter? adapter = null)
+/// <param name="compute">How the policy is computed; null: plainly.</param>
+internal sealed class PolicyWeights(FlatParameters checkpoint, LowRankAdapter? adapter = null, ComputeOptions? compute = null)
 {
     /// <summary>The checkpoint's parameters.</summary>
     public FlatParameters Checkpoint { get; } = checkpoint;
 
     /// <summary>The adapter, or null.</summary>
     public LowRankAdapter? Adapter { get; } = adapter;
+
+    /// <summary>How the policy is computed.</summary>
+    public ComputeOptions Compute { get; } = compute ?? ComputeOptions.Plain;
 
     /// <summary>What an optimizer updates.</summary>
     public FlatParameters Trained => Adapter?.Parameters ?? Checkpoint;
@@ -27,10 +32,18 @@ internal sealed class PolicyWeights(FlatParameters checkpoint, LowRankAdapter? a
 
     /// <summary>The product of one linear layer, or of several whose matrices follow each other in the checkpoint, with bias and adapter where there are any.</summary>
     /// <param name="modules">Their names, without <c>.weight</c>.</param>
-    public Linear Linear(params string[] modules)
+    public Linear Linear(params string[] modules) => Linear(modules, Compute.ProductType);
+
+    /// <summary>The product of one linear layer in the weights' own precision, whatever the others are computed in.</summary>
+    public Linear PreciseLinear(string module) => Linear([module], null);
+
+    /// <summary>The same weights, computed plainly.</summary>
+    public PolicyWeights Plain() => new(Checkpoint, Adapter);
+
+    private Linear Linear(string[] modules, ScalarType? productType)
     {
         var weight = Checkpoint.Packed(Array.ConvertAll(modules, module => module + ".weight"));
         var bias = Find(modules[0] + ".bias") is null ? null : Checkpoint.Packed(Array.ConvertAll(modules, module => module + ".bias"));
-        return new Linear(weight, bias, Adapter?.Path(modules.Select(module => (module, Checkpoint.ShapeOf(module + ".weight")[0]))));
+        return new Linear(weight, bias, productType, Adapter?.Path(modules.Select(module => (module, Checkpoint.ShapeOf(module + ".weight")[0]))));
     }
 }

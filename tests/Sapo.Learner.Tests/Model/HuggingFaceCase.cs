@@ -30,12 +30,12 @@ internal sealed record HuggingFaceCase(string Folder, string GoldenFolder)
 /// <summary>A checkpoint loaded into a model; with an adapter it is frozen.</summary>
 internal sealed class LoadedModel : IDisposable
 {
-    public LoadedModel(string folder, ScalarType precision = ScalarType.Float32, long headChunkBytes = LanguageHead.DefaultChunkBytes, Func<ModelConfig, LowRankAdapter>? adapter = null)
+    public LoadedModel(string folder, ScalarType precision = ScalarType.Float32, long headChunkBytes = LanguageHead.DefaultChunkBytes, Func<ModelConfig, LowRankAdapter>? adapter = null, ComputeOptions? compute = null)
     {
         using var checkpoint = HuggingFaceCheckpoint.Open(folder);
         Parameters = new FlatParameters(checkpoint.Config, precision, CPU, frozen: adapter is not null);
         Parameters.Load(checkpoint);
-        Weights = new PolicyWeights(Parameters, adapter?.Invoke(checkpoint.Config));
+        Weights = new PolicyWeights(Parameters, adapter?.Invoke(checkpoint.Config), compute);
         Model = new DecoderModel(checkpoint.Config, Weights, headChunkBytes);
     }
 

@@ -119,7 +119,7 @@ public sealed class PackingTests
         }
     }
 
-    private static ModelConfig Config(string architecture)
+    internal static ModelConfig Config(string architecture)
     {
         var config = TinyModel.Qwen3() with { ModelType = architecture, QueryKeyNorm = architecture is "qwen3" or "qwen3_moe", QueryKeyValueBias = architecture == "qwen2" };
         return architecture switch
@@ -132,7 +132,7 @@ public sealed class PackingTests
     }
 
     /// <summary>Prompts and completions of different lengths, a group of one, an empty completion, a completion of one token, two temperatures.</summary>
-    private static TokenGroup[] Groups(ModelConfig config)
+    internal static TokenGroup[] Groups(ModelConfig config)
     {
         var random = new Random(5);
         int[] Ids(int count) => [.. Enumerable.Range(0, count).Select(_ => random.Next(config.VocabSize))];
@@ -172,7 +172,7 @@ public sealed class PackingTests
         return values.LogProbs.Zip(slopes, (l, slope) => l * slope).Sum() + values.Entropies.Zip(entropySlopes, (entropy, slope) => entropy * slope).Sum();
     }
 
-    private static (double[] LogProbs, double[] Entropies) Slopes(int count, int first) =>
+    internal static (double[] LogProbs, double[] Entropies) Slopes(int count, int first) =>
         ([.. Enumerable.Range(first, count).Select(i => Math.Sin(i))], [.. Enumerable.Range(first, count).Select(i => Math.Cos(i))]);
 
     private static void Near(double[] expected, double[] found, string what)

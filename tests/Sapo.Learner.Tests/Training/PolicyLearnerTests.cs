@@ -52,6 +52,37 @@ public sealed class PolicyLearnerTests
     }
 
     [Fact]
+    public void Step_ActivationsRecomputed_IsBitIdentical()
+    {
+        using var model = new TinyModel();
+        Assert.Equal(
+            WeightsAfterSteps(model, Options, SapoObjective(model), 3), WeightsAfterSteps(model, Options with { ActivationCheckpointing = true }, SapoObjective(model), 3));
+    }
+
+    [Fact]
+    public void Step_InBfloat16_MovesWeightsByLessThanItsResolution()
+    {
+        const double resolution = 1.0 / 256; // of a bfloat16, relative: smaller updates would be lost if weights were kept in it
+        using var model = new TinyModel();
+        using var learner = new PolicyLearner(model.Folder, Options with { Dtype = LearnerOptions.Bfloat16Dtype, LearningRate = 1e-6 }, SapoObjective(model));
+        var before = Weights(learner);
+        learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 6, 4, seed: 5), Advantages, Options));
+        var moved = Weights(learner).Zip(before).Where(pair => pair.First != pair.Second).ToArray();
+        Assert.InRange(moved.Length, 0.9 * before.Length, before.Length);
+        Assert.InRange(moved.Count(pair => Math.Abs(pair.First - pair.Second) < resolution * Math.Abs(pair.Second)), 0.9 * moved.Length, moved.Length);
+    }
+
+    [Fact]
+    public void Snapshot_InBfloat16_IsProbedInFloat32()
+    {
+        using var model = new TinyModel();
+        using var exact = new PolicyLearner(model.Folder, Options, SapoObjective(model));
+        using var rounding = new PolicyLearner(model.Folder, Options with { Dtype = LearnerOptions.Bfloat16Dtype }, SapoObjective(model));
+        Assert.Equal(exact.Snapshot([[3, 4, 5, 6]]).Probe[0].LogProbs, rounding.Snapshot([[3, 4, 5, 6]]).Probe[0].LogProbs);
+        Assert.Equal(Weights(exact), Weights(rounding));
+    }
+
+    [Fact]
     public void Step_FirstMiniBatch_MeasuresTheMismatchWithTheSampler()
     {
         using var model = new TinyModel();
