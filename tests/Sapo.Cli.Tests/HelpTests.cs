@@ -7,7 +7,7 @@ public sealed class HelpTests
     {
         var (code, output, _) = SapoProcess.Run(Path.GetTempPath(), "--help");
         Assert.Equal(0, code);
-        foreach (var command in (string[])["train", "rollout", "eval", "serve", "doctor", "objectives"]) Assert.Contains($"  {command} ", output, StringComparison.Ordinal);
+        foreach (var command in (string[])["train", "rollout", "eval", "serve", "doctor", "objectives", "study"]) Assert.Contains($"  {command} ", output, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -15,6 +15,7 @@ public sealed class HelpTests
     [InlineData("rollout", "sapo rollout --model runs/out/quickstart/final")]
     [InlineData("eval", "sapo eval --model runs/out/quickstart/final --task addition")]
     [InlineData("serve", "sapo serve --model runs/out/quickstart/final")]
+    [InlineData("study", "sapo study runs/study")]
     public void Help_Command_HasAnExample(string command, string example)
     {
         var (code, output, _) = SapoProcess.Run(Path.GetTempPath(), command, "--help");

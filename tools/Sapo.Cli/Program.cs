@@ -30,6 +30,7 @@ var root = new RootCommand(
     DoctorCommand.Create(),
     ObjectivesCommand.Create(),
     ProfileCommand.Create(),
+    StudyCommand.Create(),
 };
 
 ExampleCommand.ShowIn(root);

@@ -59,6 +59,13 @@ public sealed record RunOptions
     /// </summary>
     public int MaxStaleness { get; init; }
 
+    /// <summary>
+    /// True makes every group exactly <see cref="MaxStaleness"/> versions old (in the first steps as old as can be): the
+    /// learner waits until everything that may be sampled ahead has been. Engine and learner then take turns, and the run
+    /// gives the same numbers when it is repeated. Default false: groups are as fresh as the engine makes them.
+    /// </summary>
+    public bool ExactStaleness { get; init; }
+
     /// <summary>A stage without progress for so long fails the run with its name. Default 600.</summary>
     public double StallTimeoutSeconds { get; init; } = 600;
 
@@ -73,6 +80,9 @@ public sealed record RunOptions
 
     /// <summary>What is written for people.</summary>
     public LogOptions Log { get; init; } = new();
+
+    /// <summary>Whether engine and learner work at the same time, so that the cores must be divided between them.</summary>
+    public bool WorksOverlapped() => MaxStaleness > 0 && !ExactStaleness;
 
     /// <summary>Checks every value and how they fit together, once, at the edge.</summary>
     /// <returns>The same with the defaults of objective and advantage filled in, which depend on their names.</returns>
@@ -108,9 +118,6 @@ public sealed record RunOptions
         OptionCheck.Holds(
             Task is not JsonlTaskOptions { HeldOut: null } || Evaluation.Problems == 0, "evaluation.problems", Evaluation.Problems,
             "0, because task.heldOut names no file of held-out problems");
-        OptionCheck.Holds(
-            Task is not AdditionTaskOptions || Model.Create is not null, "model", "a folder",
-            "model.create with the addition task, which brings its own tokens");
         OptionCheck.Holds(
             Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create",
             "model.folder with a jsonl task, which needs a model with a tokenizer");

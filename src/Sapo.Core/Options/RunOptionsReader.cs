@@ -101,7 +101,8 @@ public static class RunOptionsReader
         foreach (var property in type.Properties) property.ShouldSerialize = (_, value) => value is not null;
     }
 
-    private static RunOptions WithFullPaths(RunOptions options, string folder)
+    /// <summary>The same with every path full; relative ones are relative to <paramref name="folder"/>.</summary>
+    public static RunOptions WithFullPaths(RunOptions options, string folder)
     {
         string Full(string path) => Path.GetFullPath(path, folder);
         return options with

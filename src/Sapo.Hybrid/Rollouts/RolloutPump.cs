@@ -13,6 +13,10 @@
 // A group that the selection finds useless gives its slot to the next prompt, up to a number of groups per step; after
 // that every group is taken. Because groups are settled in prompt order, which prompts a step asks and which of them it
 // trains on follows from the rewards alone, not from who finished first.
+//
+// How old a group is depends on how fast the engine is. With ExactStaleness TakeStepAsync waits for every group that the
+// slots allow: all of them are sampled by the version at hand, and a group is trained on exactly maxStaleness steps later,
+// whatever the machine's pace.
 using System.Runtime.ExceptionServices;
 using System.Threading.Channels;
 using Sapo.Core;
@@ -28,6 +32,9 @@ public sealed record PumpOptions
     /// <summary>Most versions a group may lie behind the learner when it is trained on.</summary>
     public required int MaxStaleness { get; init; }
 
+    /// <summary>Every group lies exactly that far behind, or as far as it can in the first steps.</summary>
+    public bool ExactStaleness { get; init; }
+
     /// <summary>The first prompt's number: the place in the data.</summary>
     public required long FirstPrompt { get; init; }
 
@@ -42,6 +49,7 @@ public sealed record PumpOptions
 public sealed class RolloutPump : IAsyncDisposable
 {
     private readonly PumpOptions _options;
+    private readonly int _capacity;
     private readonly Func<long, Prompt> _prompts;
     private readonly Func<Prompt, CancellationToken, Task<RolloutGroup>> _generate;
     private readonly RewardJudge _judge;
@@ -52,12 +60,13 @@ public sealed class RolloutPump : IAsyncDisposable
     private readonly Lock _gate = new(); // around the settling of groups and the counting of slots
     private readonly Dictionary<long, ScoredGroup> _early = [];
     private readonly List<ScoredGroup> _replaced = []; // since the last group that was taken
-    private readonly List<Settled> _taking = [];
+    private readonly List<Settled> _taking = []; // read from the channel, for this step and those after it
     private readonly Task _running;
     private Exception? _failure;
     private long _toSettle;
     private long _toGrant;
     private long _toTake;
+    private long _untaken;
     private int _replacedInStep;
     private long _next;
     private long _moves;
@@ -77,13 +86,13 @@ public sealed class RolloutPump : IAsyncDisposable
         (_options, _prompts, _generate, _judge) = (options, prompts, generate, judge);
         _selector = selector ?? new GroupSelector(null, options.PromptsPerStep);
         _next = _toSettle = options.FirstPrompt;
-        _toTake = options.Groups;
-        var capacity = checked((options.MaxStaleness + 1) * options.PromptsPerStep);
-        var first = (int)Math.Min(capacity, options.Groups);
+        _toTake = _untaken = options.Groups;
+        _capacity = checked((options.MaxStaleness + 1) * options.PromptsPerStep);
+        var first = (int)Math.Min(_capacity, options.Groups);
         _toGrant = options.Groups - first;
         _slots = new SemaphoreSlim(first);
         _settled = Channel.CreateBounded<Settled>(
-            new BoundedChannelOptions(capacity) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
+            new BoundedChannelOptions(_capacity) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
         _running = Task.Run(RunAsync, CancellationToken.None);
     }
 
@@ -105,11 +114,14 @@ public sealed class RolloutPump : IAsyncDisposable
     /// <exception cref="InvalidOperationException">A group is older than admission allows: a bug in an engine or in this class.</exception>
     public async Task<RolloutStep> TakeStepAsync(PolicyVersion learner, CancellationToken cancel)
     {
-        while (_taking.Count < _options.PromptsPerStep) _taking.Add(await ReadAsync(cancel).ConfigureAwait(false));
-        var step = new RolloutStep([.. _taking.Select(settled => settled.Taken)], [.. _taking.SelectMany(settled => settled.ReplacedBefore)]);
+        var awaited = Math.Min(_untaken, _options.ExactStaleness ? _capacity : _options.PromptsPerStep);
+        while (_taking.Count < awaited) _taking.Add(await ReadAsync(cancel).ConfigureAwait(false));
+        var taken = _taking[.._options.PromptsPerStep];
+        var step = new RolloutStep([.. taken.Select(settled => settled.Taken)], [.. taken.SelectMany(settled => settled.ReplacedBefore)]);
         foreach (var group in step.Groups) CheckStaleness(group, learner);
         _next = step.Groups[^1].Group.Prompt.Id + 1;
-        _taking.Clear();
+        _untaken -= taken.Count;
+        _taking.RemoveRange(0, taken.Count);
         return step;
     }
 

@@ -57,7 +57,7 @@ public sealed class RunSession
             return new RunOutcome(opened.Path, true, EvaluationFile.Read(opened, "before"), EvaluationFile.Read(opened, "after"));
         try
         {
-            NativeEnvironment.Prepare(ThreadBudget.ForMachine(overlapped: options.MaxStaleness > 0));
+            NativeEnvironment.Prepare(ThreadBudget.ForMachine(options.WorksOverlapped()));
             await new RunSession(options, opened, observer, time).RunAsync(cancel).ConfigureAwait(false);
         }
         catch (IOException failure) when (DiskFull.Is(failure))
@@ -85,7 +85,7 @@ public sealed class RunSession
         var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
         if (_options.ColdStart is not null && start.Step == 0) await device.RunAsync(() => PolicyCopy.Write(policy, _folder.ColdStart, learner)).ConfigureAwait(false);
         var engine = await RolloutEngine.StartAsync(
-            policy, _options.Engine, ThreadBudget.ForMachine(overlapped: _options.MaxStaleness > 0).EngineThreads, tokenizer,
+            policy, _options.Engine, ThreadBudget.ForMachine(_options.WorksOverlapped()).EngineThreads, tokenizer,
             cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
@@ -140,6 +140,7 @@ public sealed class RunSession
         {
             PromptsPerStep = _options.Rollout.PromptsPerStep,
             MaxStaleness = _options.MaxStaleness,
+            ExactStaleness = _options.ExactStaleness,
             FirstPrompt = start.NextPrompt,
             Groups = (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
         };

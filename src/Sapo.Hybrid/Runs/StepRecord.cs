@@ -77,6 +77,9 @@ public sealed record CompletionSummary
 
     /// <summary>Most versions a group lay behind the learner when it was trained on.</summary>
     public required long MaxStaleness { get; init; }
+
+    /// <summary>Mean over the groups of how many versions they lay behind.</summary>
+    public required double MeanStaleness { get; init; }
 }
 
 /// <summary>One step of the learner, over all its mini-batches where nothing else is said.</summary>

@@ -40,6 +40,7 @@ internal static class Summaries
             MaxTokens = completions.Max(completion => completion.TokenIds.Length),
             EndedShare = completions.Count(completion => completion.FinishReason != FinishReason.Length) / (double)completions.Length,
             MaxStaleness = groups.Max(group => learner - group.Group.OldestVersion),
+            MeanStaleness = groups.Average(group => learner - group.Group.OldestVersion),
         };
     }
 

@@ -17,10 +17,20 @@ internal static class TrainingTasks
     /// <param name="modelFolder">The model's folder, for its chat template.</param>
     public static ITrainingTask Create(TaskOptions options, long seed, HuggingFaceTokenizer tokenizer, string modelFolder) => options switch
     {
-        AdditionTaskOptions => new AdditionTask(seed),
+        AdditionTaskOptions => Addition(seed, tokenizer, modelFolder),
         JsonlTaskOptions jsonl => new JsonlTask(jsonl, seed, new PromptEncoder(tokenizer, modelFolder, jsonl.Chat, jsonl.SystemMessage)),
         _ => throw new UnreachableException($"The task {options.GetType().Name} has options but no implementation."),
     };
+
+    /// <summary>The task makes token ids by itself, so the model's tokens must be its own.</summary>
+    private static AdditionTask Addition(long seed, HuggingFaceTokenizer tokenizer, string modelFolder)
+    {
+        if (!tokenizer.Encode(AdditionTokens.Characters, addSpecialTokens: false).SequenceEqual(AdditionTokens.Encode(AdditionTokens.Characters)))
+            throw new UserErrorException(
+                $"{modelFolder} has other tokens than the addition task", "a model that was made for it",
+                "Name one that a run with model.create left (its coldstart or final folder), or another task");
+        return new AdditionTask(seed);
+    }
 
     /// <summary>The reward function of a name that options allow.</summary>
     public static IReward Reward(string name) => name switch

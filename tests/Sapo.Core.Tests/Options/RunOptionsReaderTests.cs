@@ -88,10 +88,13 @@ public sealed class RunOptionsReaderTests
     [InlineData("\"steps\": 3, \"name\": \"../x\"", "name is \"../x\"")]
     [InlineData("\"steps\": 3, \"model\": { }", "model is without create and folder")]
     [InlineData("\"steps\": 3, \"model\": { \"folder\": \"m\", \"create\": {} }", "model is both create and folder")]
-    [InlineData("\"steps\": 3, \"model\": { \"folder\": \"m\" }", "model is a folder")]
     [InlineData("\"steps\": 3, \"model\": { \"create\": { \"headSize\": 20 } }", "model.create.headSize is 20")]
     [InlineData("\"steps\": 3, \"model\": { \"create\": { \"keyValueHeadCount\": 3 } }", "model.create.keyValueHeadCount is 3")]
     [InlineData("\"steps\": 3, \"model\": { \"create\": { \"modelType\": \"gpt2\" } }", "model.create.modelType is gpt2")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"modelType\": \"qwen3_moe\", \"expertsPerToken\": 2 } }", "model.create.expertCount is null")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"modelType\": \"qwen3_moe\", \"expertCount\": 1, \"expertsPerToken\": 1 } }", "model.create.expertCount is 1")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"modelType\": \"qwen3_moe\", \"expertCount\": 4, \"expertsPerToken\": 5 } }", "model.create.expertsPerToken is 5")]
+    [InlineData("\"steps\": 3, \"model\": { \"create\": { \"expertCount\": 4 } }", "model.create.expertCount is 4")]
     [InlineData("\"steps\": 3, \"coldStart\": { \"steps\": 0 }", "coldStart.steps is 0")]
     [InlineData("\"steps\": 3, \"evaluation\": { \"samples\": 4, \"temperature\": 0 }", "evaluation.samples is 4")]
     [InlineData("\"steps\": 3, \"checkpoint\": { \"keep\": 0 }", "checkpoint.keep is 0")]
@@ -128,6 +131,18 @@ public sealed class RunOptionsReaderTests
         var error = Assert.Throws<UserErrorException>(() => Parse(text));
         Assert.StartsWith("runs/x.json", error.Message, StringComparison.Ordinal);
         Assert.Contains(found, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ToConfig_MixtureOfExperts_EveryLayerHasThem()
+    {
+        var create = Parse("""{ "name": "x", "steps": 1, "task": { "kind": "addition" }, "model": { "create": { "modelType": "qwen3_moe", "layerCount": 3, "expertCount": 8, "expertsPerToken": 2, "intermediateSize": 48 } } }""").Model.Create!;
+        var config = create.ToConfig(beginTokenId: 1, endTokenId: 2, padTokenId: 0);
+        Assert.Equal((8, 2, 48, true), (config.Mixture!.Experts, config.Mixture.ExpertsPerToken, config.Mixture.IntermediateSize, config.Mixture.NormalizeTopK));
+        Assert.Equal([true, true, true], config.Mixture.SparseLayers);
+        Assert.True(config.QueryKeyNorm);
+        Assert.Contains(config.Parameters(), parameter => parameter.Name == "model.layers.2.mlp.experts.7.down_proj.weight");
+        Assert.Null(new ModelCreateOptions().ToConfig(1, 2, 0).Mixture);
     }
 
     [Fact]

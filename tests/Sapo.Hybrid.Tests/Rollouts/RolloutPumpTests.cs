@@ -65,6 +65,30 @@ public sealed class RolloutPumpTests
         Assert.Equal(staleness, observed.Max());
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task TakeStepAsync_ExactStaleness_EveryGroupIsAsOldAsItCanBe(int staleness)
+    {
+        const int PerStep = 2, Steps = 8;
+        var version = new PolicyVersion(0);
+        var options = new PumpOptions { PromptsPerStep = PerStep, MaxStaleness = staleness, ExactStaleness = true, FirstPrompt = 0, Groups = PerStep * Steps };
+        await using var pump = new RolloutPump(
+            options, Fakes.Prompt, async (prompt, cancel) =>
+            {
+                await Task.Delay(prompt.Id % 3 == 0 ? 5 : 0, cancel); // some are slow: they are waited for
+                return Fakes.Group(prompt, version);
+            }, Fakes.Judge());
+        for (var step = 0; step < Steps; step++)
+        {
+            var groups = (await pump.TakeStepAsync(version, default).WaitAsync(Patience)).Groups;
+            Assert.All(groups, group => Assert.Equal(Math.Min(step, staleness), version - group.Group.OldestVersion));
+            version = version.Next;
+            pump.Release(PerStep);
+        }
+    }
+
     [Fact]
     public async Task TakeStepAsync_GroupOlderThanTheBound_IsRefused()
     {

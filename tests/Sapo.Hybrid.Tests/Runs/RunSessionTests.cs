@@ -92,6 +92,49 @@ public sealed class RunSessionTests
     }
 
     [Fact]
+    public async Task RunAsync_MixtureOfExpertsWithExactStaleness_GivesTheSameNumbersTwice()
+    {
+        using var first = new TemporaryFolder();
+        using var second = new TemporaryFolder();
+        var create = Options(Steps).Model.Create! with { ModelType = "qwen3_moe", ExpertCount = 4, ExpertsPerToken = 2 };
+        var options = (Options(Steps) with { Model = new ModelOptions { Create = create }, MaxStaleness = 2, ExactStaleness = true }).Validated();
+        var observer = new RunRecorder();
+        await RunSession.RunAsync(options, first.Path, fresh: false, observer, TimeProvider.System, default);
+        await RunSession.RunAsync(options, second.Path, fresh: false, new RunRecorder(), TimeProvider.System, default);
+        Assert.Equal([0, 1, 2, 2, 2, 2], observer.Records.Select(record => record.Completions.MaxStaleness));
+        Assert.All(observer.Records, record => Assert.Equal(record.Completions.MaxStaleness, record.Completions.MeanStaleness));
+        Assert.All(observer.Records, record => Assert.Equal(2, record.Learner.MiniBatches.Count));
+        Assert.Equal(TinyRun.WithoutTimes(first.Path), TinyRun.WithoutTimes(second.Path));
+    }
+
+    [Fact]
+    public async Task RunAsync_AdditionOnAModelFolder_BeginsWithThatModel()
+    {
+        using var folder = new TemporaryFolder();
+        await RunSession.RunAsync(Options(1), folder.At("first"), fresh: false, new RunRecorder(), TimeProvider.System, default);
+        var options = (Options(1) with { Model = new ModelOptions { Folder = folder.At("first", "coldstart") }, ColdStart = null }).Validated();
+        var (first, second) = (new RunRecorder(), new RunRecorder());
+        var outcome = await RunSession.RunAsync(options, folder.At("second"), fresh: false, second, TimeProvider.System, default);
+        await RunSession.RunAsync(Options(1), folder.At("third"), fresh: false, first, TimeProvider.System, default);
+        Assert.Equal(first.Records[0].Reward.Mean, second.Records[0].Reward.Mean);
+        Assert.Equal(first.Records[0].Learner.GradientNorm, second.Records[0].Learner.GradientNorm);
+        Assert.NotNull(outcome.After);
+    }
+
+    [Fact]
+    public async Task RunAsync_AdditionOnAModelWithOtherTokens_IsRefused()
+    {
+        using var folder = new TemporaryFolder();
+        await RunSession.RunAsync(Options(1), folder.At("first"), fresh: false, new RunRecorder(), TimeProvider.System, default);
+        var tokenizer = folder.At("first", "coldstart", "tokenizer.json");
+        var text = await File.ReadAllTextAsync(tokenizer);
+        await File.WriteAllTextAsync(tokenizer, text.Replace("\"0\": 3", "\"0\": 4", StringComparison.Ordinal).Replace("\"1\": 4", "\"1\": 3", StringComparison.Ordinal));
+        var options = (Options(1) with { Model = new ModelOptions { Folder = folder.At("first", "coldstart") }, ColdStart = null }).Validated();
+        var error = await Assert.ThrowsAsync<UserErrorException>(() => RunSession.RunAsync(options, folder.At("second"), fresh: false, new RunRecorder(), TimeProvider.System, default));
+        Assert.Contains("has other tokens than the addition task", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task RunAsync_ProblemsFromAFile_TrainsOnAModelFolder()
     {
         using var folder = new TemporaryFolder();
