@@ -5,7 +5,7 @@ namespace Sapo.Rollout.Policies;
 /// <summary>
 /// Replays the learner's probe sequences through the decode path itself. A sequence is prefilled into one row; then each of
 /// its positions gets a row of its own, a copy up to that position, and a decode step forces the token that follows. So every
-/// token's log-prob is checked, through prefill, row copies and decode, in few runs.
+/// token's log-prob is checked, through prefill, row copies and decode, in few runs: one per sequence and one per 32 tokens.
 /// </summary>
 internal static class PolicyProbe
 {
@@ -16,7 +16,7 @@ internal static class PolicyProbe
     public const double Tolerance = 1e-4;
 
     /// <summary>Rows that <see cref="Check"/> works in: one for the sequence, the others for positions.</summary>
-    public const int Rows = 17;
+    public const int Rows = 33; // so that one step checks 32 positions, the most that GenAI takes
 
     /// <summary>Positions each of the rows needs.</summary>
     public static int PositionsFor(IReadOnlyList<ProbeSequence> probe) => probe.Max(sequence => sequence.TokenIds.Length) + 1;
@@ -30,36 +30,37 @@ internal static class PolicyProbe
     public static double Check(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe)
     {
         var worst = new Difference(0, 0, 0, 0, 0);
+        var asked = new List<(int Sequence, int Position)>(Rows - 1); // what each row of the next step predicts
         for (var sequence = 0; sequence < probe.Count; sequence++)
         {
             var ids = probe[sequence].TokenIds;
-            session.Prefill(row: 0, ids, position: 0);
-            for (var position = 0; position < ids.Length - 1; position += Rows - 1)
-                worst = Step(session, rows, probe[sequence], sequence, position, worst);
+            session.Prefill(row: 0, ids.AsSpan(0, ids.Length - 1), position: 0);
+            for (var next = 1; next < ids.Length; next++)
+            {
+                asked.Add((sequence, next));
+                var row = asked.Count;
+                session.CopyRow(0, row, next - 1);
+                rows.InputIds.Span[row] = ids[next - 1];
+                rows.Lengths.Span[row] = next - 1;
+                rows.ForcedTokens.Span[row] = ids[next];
+                if (asked.Count == Rows - 1) worst = Step(session, rows, probe, asked, worst);
+            }
         }
+        if (asked.Count > 0) worst = Step(session, rows, probe, asked, worst);
         if (!(worst.Size <= Tolerance)) throw new SwapFailedException(session.Version, worst.Sequence, worst.Position, worst.Expected, worst.Found);
         return worst.Size;
     }
 
-    private static Difference Step(IDecodeSession session, RowBuffers rows, ProbeSequence probe, int sequence, int firstPosition, Difference worst)
+    private static Difference Step(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe, List<(int Sequence, int Position)> asked, Difference worst)
     {
-        var count = Math.Min(Rows - 1, probe.TokenIds.Length - 1 - firstPosition);
-        for (var i = 0; i < count; i++)
+        session.Decode(1, asked.Count, truncate: false);
+        foreach (var (index, (sequence, position)) in asked.Index())
         {
-            int row = 1 + i, position = firstPosition + i;
-            session.CopyRow(0, row, position);
-            rows.InputIds.Span[row] = probe.TokenIds[position];
-            rows.Lengths.Span[row] = position;
-            rows.ForcedTokens.Span[row] = probe.TokenIds[position + 1];
-        }
-        session.Decode(1, count, truncate: false);
-        for (var i = 0; i < count; i++)
-        {
-            var next = firstPosition + i + 1;
-            double expected = probe.LogProbs[next], found = rows.UntruncatedLogProbs.Span[1 + i];
+            double expected = probe[sequence].LogProbs[position], found = rows.UntruncatedLogProbs.Span[1 + index];
             var size = Math.Abs(expected - found);
-            if (!(size <= worst.Size)) worst = new Difference(double.IsNaN(size) ? double.PositiveInfinity : size, sequence, next, expected, found);
+            if (!(size <= worst.Size)) worst = new Difference(double.IsNaN(size) ? double.PositiveInfinity : size, sequence, position, expected, found);
         }
+        asked.Clear();
         return worst;
     }
 

@@ -14,8 +14,8 @@ public sealed class OrtDecodeSessionTests(TinyModel model) : DecodeSessionContra
     {
         using var rows = new RowBuffers(4, VocabSize);
         using var session = Create(rows, positions: 16);
-        // The runtime may allocate once while it recompiles a hot method; steps that allocate would do so in every round.
-        Assert.Equal(0, Enumerable.Range(0, 5).Min(_ => AllocatedBySteps(session, 100)));
+        session.Decode(0, 4, truncate: false); // makes the binding of these rows, once
+        Assert.Equal([0L, 0, 0, 0, 0], Enumerable.Range(0, 5).Select(_ => AllocatedBySteps(session, 100)).ToArray());
     }
 
     private static long AllocatedBySteps(IDecodeSession session, int steps)
