@@ -11,7 +11,10 @@ public sealed record SwapReport(PolicyVersion Version, double BuildMilliseconds,
     /// <summary>When the first decode step under the version was done; null while there was none.</summary>
     public double? FirstTokenMilliseconds { get; init; }
 
-    /// <summary>When the prepacked session, built behind the first one, took over; null while it has not, or where none is built behind.</summary>
+    /// <summary>
+    /// When steps ran at full speed: with the first one where matrices were reordered before the switch, when the prepacked
+    /// session took over where it is built behind; null before that, and where matrices are never reordered.
+    /// </summary>
     public double? FullSpeedMilliseconds { get; init; }
 
     /// <summary>Why the prepacked session did not take over, so that the version goes on at the unpacked session's speed; null where it did or will.</summary>

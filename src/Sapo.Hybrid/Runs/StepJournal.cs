@@ -15,6 +15,7 @@ internal sealed class StepJournal(
     private readonly PolicyTripwire _tripwire = new(run.Options.Tripwire, start.Tripwire);
     private EngineCounters _counters = run.Engine.Counters;
     private VersionComparison? _comparison;
+    private SwapReport? _served;
     private CheckpointState _saved = start;
     private CheckpointState _reached = start;
 
@@ -22,6 +23,7 @@ internal sealed class StepJournal(
     /// <exception cref="PolicyBrokenException">The policy looks broken.</exception>
     public void Examine(RolloutStep rollouts)
     {
+        _served = run.Engine.LastSwap; // its first token and full speed are known by now
         try
         {
             _comparison = _tripwire.Examine(rollouts.Sampled);
@@ -96,6 +98,7 @@ internal sealed class StepJournal(
                 PhaseSeconds = seconds,
                 EngineTokensPerSecond = Rate(
                     counters.GeneratedTokens - before.GeneratedTokens, WorkSeconds(counters) - WorkSeconds(before)),
+                Swap = SwapTime.Of(_served),
                 LearnerTokensPerSecond = Rate(learned.Policy.ComputedTokens, seconds.GetValueOrDefault("learn")),
                 ResidentBytes = Environment.WorkingSet,
             },

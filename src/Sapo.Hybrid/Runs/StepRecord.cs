@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Sapo.Hybrid.Preferences;
 using Sapo.Learner;
+using Sapo.Rollout;
 
 namespace Sapo.Hybrid.Runs;
 
@@ -159,11 +160,47 @@ public sealed record StepTime
     /// </summary>
     public required double EngineTokensPerSecond { get; init; }
 
+    /// <summary>How the version that sampled the step was switched to; null for a version that the engine was started with.</summary>
+    public SwapTime? Swap { get; init; }
+
     /// <summary>Tokens computed per second of the learn phase.</summary>
     public required double LearnerTokensPerSecond { get; init; }
 
     /// <summary>Resident memory of the process, in bytes.</summary>
     public required long ResidentBytes { get; init; }
+}
+
+/// <summary>A switch of versions, in milliseconds from its beginning unless said.</summary>
+public sealed record SwapTime
+{
+    /// <summary>The version switched to.</summary>
+    public required long Version { get; init; }
+
+    /// <summary>How long its session took to build.</summary>
+    public required double BuildMilliseconds { get; init; }
+
+    /// <summary>How long its probe took.</summary>
+    public required double ProbeMilliseconds { get; init; }
+
+    /// <summary>When new completions could start on it.</summary>
+    public required double ActiveMilliseconds { get; init; }
+
+    /// <summary>When its first decode step was done; in a synchronous run prompts come only after the switch.</summary>
+    public required double? FirstTokenMilliseconds { get; init; }
+
+    /// <summary>When steps ran at full speed.</summary>
+    public required double? FullSpeedMilliseconds { get; init; }
+
+    /// <summary>What the engine reported.</summary>
+    internal static SwapTime? Of(SwapReport? report) => report is null ? null : new SwapTime
+    {
+        Version = report.Version.Value,
+        BuildMilliseconds = report.BuildMilliseconds,
+        ProbeMilliseconds = report.ProbeMilliseconds,
+        ActiveMilliseconds = report.ActiveMilliseconds,
+        FirstTokenMilliseconds = report.FirstTokenMilliseconds,
+        FullSpeedMilliseconds = report.FullSpeedMilliseconds,
+    };
 }
 
 /// <summary>One line of coldstart.jsonl.</summary>

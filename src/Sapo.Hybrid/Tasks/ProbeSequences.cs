@@ -6,7 +6,7 @@ namespace Sapo.Hybrid.Tasks;
 /// </summary>
 internal static class ProbeSequences
 {
-    private const int Count = 4, LongestPrompt = 128;
+    private const int Count = 4, LongestSequence = 32; // enough to touch every weight; a swap waits for them
 
     /// <summary>The first training prompts, each with a worked example's answer where the task has them.</summary>
     public static IReadOnlyList<int[]> Of(ITrainingTask task)
@@ -17,7 +17,7 @@ internal static class ProbeSequences
             int[] ids = task.Example(n) is { } example
                 ? [.. example.PromptTokenIds, .. example.CompletionTokenIds]
                 : task.TrainingPrompt(n).TokenIds;
-            if (ids.Length > LongestPrompt) ids = ids[..LongestPrompt];
+            if (ids.Length > LongestSequence) ids = ids[..LongestSequence];
             if (ids.Length > 1) sequences.Add(ids);
         }
         return sequences;

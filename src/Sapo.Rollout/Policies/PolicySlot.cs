@@ -82,12 +82,18 @@ internal sealed class PolicySlot : IAsyncDisposable
     {
         var probed = await LoadAsync(policy, _options.Prepack == "before", cancel).ConfigureAwait(false);
         lock (_gate) _lastSwap = new SwapReport(policy.Version, probed.BuildMilliseconds, probed.ProbeMilliseconds, probed.Difference, ActiveMilliseconds: 0);
-        await SwitchAsync(probed, () => Update(report => report with { FirstTokenMilliseconds = Since(start) }), cancel).ConfigureAwait(false);
+        await SwitchAsync(probed, () => FirstStepDone(Since(start)), cancel).ConfigureAwait(false);
         lock (_gate) _active = policy;
         var done = Update(report => report with { ActiveMilliseconds = Since(start) });
         if (_options.Prepack == "behind") _behind = Task.Run(() => BuildBehindAsync(policy, start), CancellationToken.None);
         return done;
     }
+
+    private void FirstStepDone(double milliseconds) => Update(report => report with
+    {
+        FirstTokenMilliseconds = milliseconds,
+        FullSpeedMilliseconds = _options.Prepack == "before" ? milliseconds : report.FullSpeedMilliseconds,
+    });
 
     private async Task BuildBehindAsync(PublishedPolicy policy, long start)
     {

@@ -20,7 +20,7 @@ internal sealed class MlpBlock(GraphBuilder graph, ModelConfig config, Checkpoin
     public Value Gated(Value x, string prefix, bool bias)
     {
         var gate = weights.Linear(x, prefix + "gate_proj", bias);
-        var silu = graph.Op("Mul", [gate, graph.Op("Sigmoid", [gate])]);
+        var silu = graph.Op("com.microsoft.QuickGelu", [gate], ("alpha", 1f)); // gate * sigmoid(gate)
         var gated = graph.Op("Mul", [silu, weights.Linear(x, prefix + "up_proj", bias)]);
         return weights.Linear(gated, prefix + "down_proj", bias);
     }

@@ -26,6 +26,8 @@ public sealed class RunSessionTests
         Assert.All(observer.Records, record => Assert.Equal(0, record.Completions.MaxStaleness));
         // Engine and learner run the same weights in fp32: the probe's own tolerance holds for every sampled token.
         Assert.All(observer.Records, record => Assert.InRange(record.Learner.Mismatch?.MaxNats ?? 0, 0, 1e-4));
+        Assert.Equal([null, 1L, 2L], observer.Records.Select(record => record.Time.Swap?.Version)); // each step tells of the switch to the version that sampled it
+        Assert.All(observer.Records.Skip(1), record => Assert.True(record.Time.Swap!.FullSpeedMilliseconds >= record.Time.Swap.ActiveMilliseconds));
         Assert.Equal(3, File.ReadAllLines(folder.At("metrics.jsonl")).Length);
         Assert.Equal(PromptsPerStep * GroupSize, File.ReadAllLines(folder.At("rollouts", "step-000003.jsonl")).Length);
         Assert.Single(Directory.GetFiles(folder.At("tensorboard")));
