@@ -64,6 +64,9 @@ public sealed record Completion
 /// <param name="Sampling">How they were sampled: the learner divides its logits by the same temperature.</param>
 public sealed record RolloutGroup(Prompt Prompt, IReadOnlyList<Completion> Completions, SamplingOptions Sampling)
 {
+    /// <summary>Whether a completion was drawn from cut distributions that it does not name: what it was drawn from cannot be computed again, so it is not trained on.</summary>
+    public bool LacksKeptIds(Completion completion) => Sampling.Truncates && completion.KeptTokenIds is null;
+
     /// <summary>The oldest version any token came from: what staleness is counted from.</summary>
     public PolicyVersion OldestVersion => Completions.Min(completion => completion.OldestVersion);
 }

@@ -22,7 +22,8 @@ public sealed class TrainingBatch
 
     /// <summary>
     /// Turns judged groups into a batch. Mini-batches hold whole groups in order, as equal in number as possible; with fewer groups
-    /// than mini-batches every group is one. A completion without a reward, or without tokens, counts as a sequence and teaches nothing.
+    /// than mini-batches every group is one. A completion without a reward, without tokens, or without the kept ids of its cut distributions
+    /// counts as a sequence and teaches nothing.
     /// </summary>
     /// <param name="groups">At least one.</param>
     /// <param name="advantages">Turns rewards into advantages.</param>
@@ -32,6 +33,10 @@ public sealed class TrainingBatch
     public static TrainingBatch Pack(IReadOnlyList<ScoredGroup> groups, IAdvantageEstimator advantages, LearnerOptions options, IReadOnlyList<double>? rewardWeights = null)
     {
         if (groups.Count == 0) throw new ArgumentException("There is no group.", nameof(groups));
+        if (groups.All(group => group.Group.Completions.All(group.Group.LacksKeptIds)))
+            throw new UserErrorException(
+                $"Prompt {groups[0].Group.Prompt.Id} and all others of the step were sampled with top-k, top-p or min-p, but no completion says which tokens were kept", "the kept ids of every token",
+                "Raise engine.maxKeptIds, cut more, or sample from the whole distribution");
         var estimated = advantages.Estimate(new AdvantageInput([.. groups.Select(group => ToAdvantageGroup(group, rewardWeights is not null))], rewardWeights));
         var rows = groups.Select((group, index) => Rows(group.Group, estimated, index, options.MaskTruncated).ToArray()).ToArray();
         var count = Math.Min(options.MiniBatches, groups.Count);
@@ -79,7 +84,7 @@ public sealed class TrainingBatch
                 : [.. Enumerable.Repeat(advantages.Sequence[index][sample], completion.TokenIds.Length)];
             yield return new TrainingRow(
                 group.Prompt.TokenIds, new TokenRow(completion.TokenIds, completion.KeptTokenIds), group.Sampling.Temperature, completion.BehaviourLogProbs, perToken,
-                maskTruncated && completion.FinishReason == FinishReason.Length);
+                (maskTruncated && completion.FinishReason == FinishReason.Length) || group.LacksKeptIds(completion));
         }
     }
 
@@ -91,10 +96,9 @@ public sealed class TrainingBatch
         var bad = Array.FindIndex(completion.BehaviourLogProbs, logProb => !float.IsFinite(logProb));
         if (bad >= 0)
             throw new UserErrorException($"{name}: the behaviour log-prob of token {bad} is {completion.BehaviourLogProbs[bad]}", "a finite number", "Sample the completion again");
-        if (!group.Sampling.Truncates) return;
-        if (completion.KeptTokenIds is not { } kept || kept.Length != completion.TokenIds.Length)
-            throw new UserErrorException(
-                $"{name} was sampled with top-k, top-p or min-p, but does not say which tokens were kept", "the kept ids of every token", "Sample from the whole distribution, or with an engine that reports kept ids");
+        if (!group.Sampling.Truncates || completion.KeptTokenIds is not { } kept) return;
+        if (kept.Length != completion.TokenIds.Length)
+            throw new InvalidDataException($"{name} has {completion.TokenIds.Length} tokens but kept ids for {kept.Length}.");
         for (var token = 0; token < kept.Length; token++)
             if (!kept[token].Contains(completion.TokenIds[token]))
                 throw new UserErrorException($"{name}: token {token} has id {completion.TokenIds[token]}, which is not among its kept ids", null, "Sample the completion again");

@@ -113,6 +113,18 @@ public sealed record RolloutOptions
     /// <summary>Keep tokens at least this share as likely as the most likely one. Default 0 keeps all.</summary>
     public double MinP { get; init; }
 
+    /// <summary>Min-p before top-k and top-p, as vLLM applies them, instead of behind. Default false.</summary>
+    public bool MinPFirst { get; init; }
+
+    /// <summary>Makes tokens that were there before less likely, see <see cref="SamplingOptions.RepetitionPenalty"/>; 1 (the default) is off. The learner does not know of penalties: they bias training.</summary>
+    public double RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>The same by how often the completion holds a token; 0 (the default) is off.</summary>
+    public double FrequencyPenalty { get; init; }
+
+    /// <summary>The same where the completion holds a token at all; 0 (the default) is off.</summary>
+    public double PresencePenalty { get; init; }
+
     /// <summary>Most tokens per completion, stop token included. Default 256.</summary>
     public int MaxNewTokens { get; init; } = 256;
 
@@ -125,7 +137,8 @@ public sealed record RolloutOptions
     /// <summary>How tokens are drawn in training.</summary>
     public SamplingOptions ToSampling(long seed) => new()
     {
-        Temperature = Temperature, TopK = TopK, TopP = TopP, MinP = MinP, MaxNewTokens = MaxNewTokens, StopStrings = StopStrings, Seed = seed,
+        Temperature = Temperature, TopK = TopK, TopP = TopP, MinP = MinP, MinPFirst = MinPFirst, RepetitionPenalty = RepetitionPenalty, FrequencyPenalty = FrequencyPenalty,
+        PresencePenalty = PresencePenalty, MaxNewTokens = MaxNewTokens, StopStrings = StopStrings, Seed = seed,
     };
 
     internal void Validate()
@@ -139,6 +152,9 @@ public sealed record RolloutOptions
         OptionCheck.Holds(TopK >= 0, "rollout.topK", TopK, "0 (all tokens) or a positive number");
         OptionCheck.Holds(TopP is > 0 and <= 1, "rollout.topP", TopP, "above 0 and at most 1");
         OptionCheck.Holds(MinP is >= 0 and <= 1, "rollout.minP", MinP, "0 to 1");
+        OptionCheck.Holds(double.IsFinite(RepetitionPenalty) && RepetitionPenalty > 0, "rollout.repetitionPenalty", RepetitionPenalty, "a finite number above 0");
+        OptionCheck.Holds(FrequencyPenalty is >= -2 and <= 2, "rollout.frequencyPenalty", FrequencyPenalty, "-2 to 2");
+        OptionCheck.Holds(PresencePenalty is >= -2 and <= 2, "rollout.presencePenalty", PresencePenalty, "-2 to 2");
         OptionCheck.Holds(MaxNewTokens >= 1, "rollout.maxNewTokens", MaxNewTokens, "at least 1");
         Overlong?.Validate(MaxNewTokens);
         OptionCheck.Holds(

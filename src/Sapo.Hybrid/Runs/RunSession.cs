@@ -69,6 +69,10 @@ public sealed class RunSession
 
     private async Task RunAsync(CancellationToken cancel)
     {
+        if (_options.Rollout.ToSampling(_options.Seed).Penalises)
+            _observer.Say(
+                "warning: rollout has penalties: tokens are drawn from distributions that the learner does not compute, so that ratios differ from 1 even on policy and training is biased. "
+                + "The reported mismatch includes them, and tripwire.mismatchNats may end the run. Sample without penalties to train.");
         var model = FirstModel.Prepare(_options, _folder);
         var tokenizer = HuggingFaceTokenizer.Load(model);
         var task = TrainingTasks.Create(_options.Task, _options.Seed, tokenizer, model);

@@ -18,6 +18,7 @@ internal sealed class StepJournal(
     private SwapReport? _served;
     private CheckpointState _saved = start;
     private CheckpointState _reached = start;
+    private bool _saidWithoutKeptIds;
 
     /// <summary>Looks at what is about to be trained on; what is refused is written to the rollouts folder.</summary>
     /// <exception cref="PolicyBrokenException">The policy looks broken.</exception>
@@ -49,6 +50,7 @@ internal sealed class StepJournal(
         var record = ToRecord(step, rollouts, learned, counters);
         log.Write(record, rollouts.Groups, run.Judge);
         observer.StepDone(record, run.Options.Steps);
+        SayWithoutKeptIds(record);
         _reached = new CheckpointState
         {
             Step = step,
@@ -69,6 +71,16 @@ internal sealed class StepJournal(
     {
         if (_reached.Step != _saved.Step) Save();
         return _saved.Step;
+    }
+
+    // Once: metrics.jsonl has the number of every step.
+    private void SayWithoutKeptIds(StepRecord record)
+    {
+        if (_saidWithoutKeptIds || record.Completions.WithoutKeptIds == 0) return;
+        _saidWithoutKeptIds = true;
+        observer.Say(
+            $"warning: step {record.Step}: {record.Completions.WithoutKeptIds:N0} of {record.Completions.Count:N0} completions were left out of training, because for some token more ids were kept than engine.maxKeptIds = {run.Options.Engine.MaxKeptIds}. "
+            + "Raise it, or cut more; metrics.jsonl counts them as completions.withoutKeptIds.");
     }
 
     private void Save()

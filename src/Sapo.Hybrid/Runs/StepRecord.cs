@@ -76,6 +76,9 @@ public sealed record CompletionSummary
     /// <summary>Share that ended by themselves.</summary>
     public required double EndedShare { get; init; }
 
+    /// <summary>Completions left out of training because more ids were kept than the engine lists (<c>engine.maxKeptIds</c>); 0 without truncation.</summary>
+    public required int WithoutKeptIds { get; init; }
+
     /// <summary>Most versions a group lay behind the learner when it was trained on.</summary>
     public required long MaxStaleness { get; init; }
 

@@ -39,6 +39,7 @@ internal static class Summaries
             MeanTokens = completions.Average(completion => completion.TokenIds.Length),
             MaxTokens = completions.Max(completion => completion.TokenIds.Length),
             EndedShare = completions.Count(completion => completion.FinishReason != FinishReason.Length) / (double)completions.Length,
+            WithoutKeptIds = groups.Sum(group => group.Group.Completions.Count(group.Group.LacksKeptIds)),
             MaxStaleness = groups.Max(group => learner - group.Group.OldestVersion),
             MeanStaleness = groups.Average(group => learner - group.Group.OldestVersion),
         };

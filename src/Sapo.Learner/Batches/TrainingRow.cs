@@ -6,7 +6,7 @@ namespace Sapo.Learner.Batches;
 /// <param name="Temperature">It was sampled at.</param>
 /// <param name="BehaviourLogProbs">Per token, of the distribution it was drawn from.</param>
 /// <param name="Advantages">Per token.</param>
-/// <param name="Masked">True for a truncated completion that is not to be trained on: it counts as a sequence, its tokens do not count.</param>
+/// <param name="Masked">True for a completion that is not to be trained on (it hit the limit, or lacks its kept ids): it counts as a sequence, its tokens do not count.</param>
 internal sealed record TrainingRow(int[] Prompt, TokenRow Tokens, double Temperature, float[] BehaviourLogProbs, double[] Advantages, bool Masked)
 {
     /// <summary>Number of tokens.</summary>

@@ -157,6 +157,23 @@ public sealed class RunSessionTests
     }
 
     [Fact]
+    public async Task RunAsync_PenaltiesAndKeptSetsTooLarge_LeavesThemOutAndWarnsOnce()
+    {
+        using var folder = new TemporaryFolder();
+        var observer = new RunRecorder();
+        var options = Options(2);
+        options = options with
+        {
+            Rollout = options.Rollout with { Temperature = 0.02, MinP = 0.5, RepetitionPenalty = 1.05, FrequencyPenalty = 0.1, PresencePenalty = 0.1, MaxNewTokens = 1 },
+            Engine = options.Engine with { MaxKeptIds = 1 },
+        };
+        await RunSession.RunAsync(options.Validated(), folder.Path, fresh: false, observer, TimeProvider.System, default);
+        Assert.Single(observer.News, line => line.StartsWith("warning: rollout has penalties", StringComparison.Ordinal));
+        Assert.Single(observer.News, line => line.Contains("engine.maxKeptIds = 1", StringComparison.Ordinal));
+        Assert.All(observer.Records, record => Assert.InRange(record.Completions.WithoutKeptIds, 1, record.Completions.Count - 1));
+    }
+
+    [Fact]
     public async Task RunAsync_BrokenModelFolder_IsOneMessage()
     {
         using var folder = new TemporaryFolder();

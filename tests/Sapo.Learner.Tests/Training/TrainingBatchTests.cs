@@ -47,6 +47,16 @@ public sealed class TrainingBatchTests : IDisposable
     }
 
     [Fact]
+    public void Pack_OneCompletionWithoutKeptIds_CountsAsASequenceAndIsNotTrainedOn()
+    {
+        var group = Rollouts.Group(_learner, 42, [3], [[4], [5]], new Random(1), rewards: [1, 0]);
+        Completion[] completions = [group.Group.Completions[0] with { KeptTokenIds = [[4, 6]] }, group.Group.Completions[1]];
+        var cut = group with { Group = group.Group with { Sampling = new SamplingOptions { TopP = 0.9 }, Completions = completions } };
+        var rows = TrainingBatch.Pack([cut], _advantages, new LearnerOptions()).MiniBatches[0].Rows;
+        Assert.Equal([false, true], rows.Select(row => row.Masked));
+    }
+
+    [Fact]
     public void Pack_SampledTokenNotKept_IsRefused()
     {
         var group = Rollouts.Group(_learner, 42, [3], [[4], [5]], new Random(1), rewards: [1, 0]);
