@@ -59,24 +59,23 @@ public sealed class PolicyLearner : IDisposable
         using var checkpoint = HuggingFaceCheckpoint.Open(source.ModelFolder);
         Config = checkpoint.Config;
         RefuseBalanceOfDense(options.RouterBalance, "learner.routerBalance");
-        var adapter = AdapterOf(source, options, Config, _device);
         try
         {
+            var adapter = AdapterOf(source, options, Config, _device);
             _weights = new PolicyWeights(new FlatParameters(Config, ScalarType.Float32, _device, frozen: adapter is not null), adapter, ComputeOptions.From(options));
             _weights.Checkpoint.Load(checkpoint);
             _model = new DecoderModel(Config, _weights);
             _precise = _weights.Compute.ProductType is null ? _model : new DecoderModel(Config, _weights.Plain());
             if (objective.Needs.HasFlag(ObjectiveNeeds.ReferencePolicy)) _reference = ReferenceOf(source, Config, _weights, _device);
+            _merged = new MergedWeights(_weights);
+            _update = new ParameterUpdate(_weights.Trained, AdamWOptions.From(options));
+            _step = new PolicyStep(_model, _reference?.Model, objective, _update, options, _device);
         }
         catch
         {
-            _weights?.Checkpoint.Dispose();
-            adapter?.Dispose();
+            Dispose();
             throw;
         }
-        _merged = new MergedWeights(_weights);
-        _update = new ParameterUpdate(_weights.Trained, AdamWOptions.From(options));
-        _step = new PolicyStep(_model, _reference?.Model, objective, _update, options, _device);
     }
 
     /// <summary>The model's architecture.</summary>
@@ -194,11 +193,11 @@ public sealed class PolicyLearner : IDisposable
     /// <inheritdoc />
     public void Dispose()
     {
-        _update.Dispose();
+        _update?.Dispose(); // a constructor that fails leaves what comes after the failure null
         _reference?.Dispose();
-        _merged.Dispose();
-        _weights.Adapter?.Dispose();
-        _weights.Checkpoint.Dispose();
+        _merged?.Dispose();
+        _weights?.Adapter?.Dispose();
+        _weights?.Checkpoint.Dispose();
     }
 
     private void RefuseBalanceOfDense(double routerBalance, string name)

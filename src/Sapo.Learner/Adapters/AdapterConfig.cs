@@ -31,10 +31,10 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
         if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a folder with an adapter as PEFT saves it", "Check the path");
         try
         {
-            using var document = JsonDocument.Parse(File.ReadAllBytes(path));
+            using var document = JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { AllowDuplicateProperties = false });
             return Read(document.RootElement, path);
         }
-        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException or KeyNotFoundException)
+        catch (Exception broken) when (broken is JsonException or InvalidOperationException or FormatException)
         {
             throw new UserErrorException($"{path} cannot be read: {broken.Message.TrimEnd('.')}", "an adapter's configuration as PEFT writes it", "Copy or download it again", broken);
         }
@@ -95,48 +95,60 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
 
     private static AdapterConfig Read(JsonElement root, string path)
     {
-        var type = root.GetProperty("peft_type").GetString();
+        var type = Field(root, "peft_type", value => value.GetString());
         if (type != "LORA") throw new UserErrorException($"{path}: peft_type is {type}", "LORA", "Use a LoRA adapter");
         foreach (var name in Unsupported.Concat(root.EnumerateObject().Select(field => field.Name).Where(IsUnknownMethod)))
-            if (root.TryGetProperty(name, out var field) && IsSet(field))
-                throw new UserErrorException($"{path}: {name} is {field.GetRawText()}", "plain LoRA, with this field null, false or empty", "Merge that adapter with PEFT and use the merged model");
-        if (root.TryGetProperty("bias", out var bias) && bias.GetString() != "none")
-            throw new UserErrorException($"{path}: bias is {bias.GetRawText()}", "\"none\": biases are not trained", "Use an adapter without biases");
+            if (IsSet(root, name))
+                throw new UserErrorException($"{path}: {name} is {root.GetProperty(name).GetRawText()}", "plain LoRA, with this field null, false or empty", "Merge that adapter with PEFT and use the merged model");
+        if (IsSet(root, "bias") && Field(root, "bias", value => value.GetString()) is not "none" and var bias)
+            throw new UserErrorException($"{path}: bias is {bias}", "\"none\": biases are not trained", "Use an adapter without biases");
         if (root.TryGetProperty("init_lora_weights", out var initialization) && initialization.ValueKind == JsonValueKind.String && !PlainInitializations.Contains(initialization.GetString(), StringComparer.Ordinal))
             throw new UserErrorException($"{path}: init_lora_weights is {initialization.GetRawText()}", "a way that leaves the base weights as they are", "Convert the adapter with PEFT (path_initial_model_for_weight_conversion)");
-        return new AdapterConfig(OptionsOf(root).Validated(path), root.TryGetProperty("lora_dropout", out var dropout) ? dropout.GetDouble() : 0);
+        return new AdapterConfig(OptionsOf(root).Validated(path), IsSet(root, "lora_dropout") ? Field(root, "lora_dropout", value => value.GetDouble()) : 0);
     }
 
     private static LoraOptions OptionsOf(JsonElement root)
     {
-        var targets = root.GetProperty("target_modules");
-        var layers = root.TryGetProperty("layers_to_transform", out var given) && IsSet(given) ? given : (JsonElement?)null;
+        var isPattern = Field(root, "target_modules", value => value.ValueKind) == JsonValueKind.String;
         return new LoraOptions
         {
-            Rank = root.GetProperty("r").GetInt32(),
-            Alpha = root.GetProperty("lora_alpha").GetDouble(),
-            UseRslora = root.TryGetProperty("use_rslora", out var stabilised) && stabilised.GetBoolean(),
-            TargetModules = targets.ValueKind == JsonValueKind.String ? null : [.. targets.EnumerateArray().Select(target => target.GetString()!)],
-            TargetPattern = targets.ValueKind == JsonValueKind.String ? targets.GetString() : null,
-            LayersToTransform = layers is { } list ? list.ValueKind == JsonValueKind.Number ? [list.GetInt32()] : [.. list.EnumerateArray().Select(layer => layer.GetInt32())] : null,
+            Rank = Field(root, "r", value => value.GetInt32()),
+            Alpha = Field(root, "lora_alpha", value => value.GetDouble()),
+            UseRslora = IsSet(root, "use_rslora") && Field(root, "use_rslora", value => value.GetBoolean()),
+            TargetModules = isPattern ? null : Field(root, "target_modules", value => List(value, target => target.GetString()!)),
+            TargetPattern = isPattern ? Field(root, "target_modules", value => value.GetString()) : null,
+            LayersToTransform = IsSet(root, "layers_to_transform") ? Field(root, "layers_to_transform", value => value.ValueKind == JsonValueKind.Number ? [value.GetInt32()] : List(value, layer => layer.GetInt32())) : null,
             RankPattern = Pattern(root, "rank_pattern", value => value.GetInt32()),
             AlphaPattern = Pattern(root, "alpha_pattern", value => value.GetDouble()),
         };
     }
 
-    /// <summary>In the order of the file: the first key that matches counts.</summary>
-    private static Dictionary<string, T> Pattern<T>(JsonElement root, string name, Func<JsonElement, T> read)
+    /// <summary>A field that must be there, and of the right type.</summary>
+    /// <exception cref="FormatException">It is not; the message names it.</exception>
+    private static T Field<T>(JsonElement root, string name, Func<JsonElement, T> read)
     {
-        var pattern = new Dictionary<string, T>(StringComparer.Ordinal);
-        if (root.TryGetProperty(name, out var fields) && fields.ValueKind != JsonValueKind.Null)
-            foreach (var field in fields.EnumerateObject()) pattern[field.Name] = read(field.Value);
-        return pattern;
+        if (!root.TryGetProperty(name, out var field)) throw new FormatException($"{name} is missing");
+        try
+        {
+            return read(field);
+        }
+        catch (Exception wrong) when (wrong is InvalidOperationException or FormatException)
+        {
+            throw new FormatException($"{name} is {field.GetRawText()}", wrong);
+        }
     }
+
+    private static T[] List<T>(JsonElement values, Func<JsonElement, T> read) => [.. values.EnumerateArray().Select(read)];
+
+    /// <summary>In the order of the file: the first key that matches counts.</summary>
+    private static Dictionary<string, T> Pattern<T>(JsonElement root, string name, Func<JsonElement, T> read) => !IsSet(root, name)
+        ? new Dictionary<string, T>(StringComparer.Ordinal)
+        : Field(root, name, value => value.EnumerateObject().ToDictionary(field => field.Name, field => read(field.Value), StringComparer.Ordinal));
 
     /// <summary>PEFT switches its methods on with fields called use_something.</summary>
     private static bool IsUnknownMethod(string name) => name.StartsWith("use_", StringComparison.Ordinal) && name != "use_rslora" && !Unsupported.Contains(name, StringComparer.Ordinal);
 
-    private static bool IsSet(JsonElement field) => field.ValueKind switch
+    private static bool IsSet(JsonElement root, string name) => root.TryGetProperty(name, out var field) && field.ValueKind switch
     {
         JsonValueKind.Null or JsonValueKind.False => false,
         JsonValueKind.Array => field.GetArrayLength() > 0,
