@@ -36,8 +36,9 @@ internal sealed class LearnStage(RunOptions options, PolicyLearner learner, Pref
     }
 
     /// <summary>Only gdpo looks at each reward function by itself; the others get their sum.</summary>
-    private double[]? RewardWeights(ScoredGroup group) =>
-        options.Advantage.Estimator == "gdpo" ? [.. Enumerable.Repeat(1.0, group.Outcomes[0].Count)] : null;
+    private IReadOnlyList<double>? RewardWeights(ScoredGroup group) => options.Advantage.Estimator == "gdpo"
+        ? options.Advantage.RewardWeights ?? [.. Enumerable.Repeat(1.0, group.Outcomes[0].Count)]
+        : null;
 
     private int Uses(long step) => options.Learner.BatchReuse is { } reuse
         ? BatchReuse.CountAt((int)step - 1, options.Steps, reuse.First, reuse.Last)

@@ -32,6 +32,14 @@ public sealed partial class GuideTests
     }
 
     [Fact]
+    public void Runs_EveryRunFile_IsAcceptedAndNamedAsItsFile()
+    {
+        var files = Directory.GetFiles(Path.Combine(Golden.RepositoryRoot(), "runs", "recipes"), "*.json");
+        Assert.NotEmpty(files);
+        Assert.All(files, file => Assert.Equal(Path.GetFileNameWithoutExtension(file), RunOptionsReader.Read(file).Name));
+    }
+
+    [Fact]
     public void Quickstart_RunFile_IsTheRecipe()
     {
         var options = RunOptionsReader.Read(Path.Combine(Golden.RepositoryRoot(), "runs", "quickstart.json"));

@@ -21,6 +21,11 @@ public sealed record AdvantageOptions
     /// <summary>reinforce++, reinforce++-baseline: added to the variance of all tokens. Default 1e-8.</summary>
     public double? WhiteningEpsilon { get; init; }
 
+    /// <summary>
+    /// gdpo: weight of each reward function's normalised advantage, the task's first, then that of <c>rollout.overlong</c>; null: 1 each.
+    /// </summary>
+    public IReadOnlyList<double>? RewardWeights { get; init; }
+
     /// <summary>Every estimator with the defaults of its knobs.</summary>
     public static IReadOnlyList<AdvantageOptions> Known { get; } =
     [
@@ -47,7 +52,11 @@ public sealed record AdvantageOptions
             KlCoefficient = Filled("klCoefficient", KlCoefficient, defaults.KlCoefficient),
             Gamma = Filled("gamma", Gamma, defaults.Gamma),
             WhiteningEpsilon = Filled("whiteningEpsilon", WhiteningEpsilon, defaults.WhiteningEpsilon),
+            RewardWeights = RewardWeights,
         };
+        if (RewardWeights is not null && Estimator != "gdpo")
+            throw new UserErrorException($"advantage.rewardWeights is set, but {Estimator} does not use it", null, "Remove it; gdpo takes it");
+        OptionCheck.Holds(RewardWeights is null || RewardWeights.All(double.IsFinite), "advantage.rewardWeights", "with a weight that is not finite", "finite numbers");
         if (resolved.Scale is not null) OptionCheck.OneOf("advantage.scale", resolved.Scale, "group", "batch");
         OptionCheck.Holds(resolved.Epsilon is null or (>= 0 and < double.PositiveInfinity), "advantage.epsilon", resolved.Epsilon, "0 or more");
         OptionCheck.Holds(resolved.KlCoefficient is null or (>= 0 and < double.PositiveInfinity), "advantage.klCoefficient", resolved.KlCoefficient, "0 or more");

@@ -144,6 +144,10 @@ public sealed record RunOptions
         OptionCheck.Holds(
             advantage.Gamma is null or 1 || Objective.Name is not ("gmpo" or "sspo-sigmoid" or "sspo-arctan"), "advantage.gamma", advantage.Gamma,
             $"1 with objective {Objective.Name}, which takes one advantage per completion");
+        var rewards = Rollout.Overlong is null ? 1 : 2; // the task's and the punishment of long completions
+        OptionCheck.Holds(
+            advantage.RewardWeights is null || advantage.RewardWeights.Count == rewards, "advantage.rewardWeights", $"{advantage.RewardWeights?.Count} numbers",
+            rewards == 1 ? "one number, for the task's reward" : "two numbers, for the task's reward and for rollout.overlong");
         return advantage;
     }
 }

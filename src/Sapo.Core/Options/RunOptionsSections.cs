@@ -40,6 +40,12 @@ public sealed record JsonlTaskOptions : TaskOptions
     public string Reward { get; init; } = "math";
 
     /// <summary>
+    /// What a completion without an answer (cut off by the token limit or, with <c>math</c>, without a final answer) is:
+    /// <c>wrong</c>, or the reward may <c>abstain</c>, which leaves it out of its group (ESPO's verified-only groups). Default wrong.
+    /// </summary>
+    public string Unanswered { get; init; } = "wrong";
+
+    /// <summary>
     /// True puts a plain prompt into the model's chat template as a user message; false takes it as it is. Messages
     /// always use the template. Default true.
     /// </summary>
@@ -52,6 +58,7 @@ public sealed record JsonlTaskOptions : TaskOptions
     {
         OptionCheck.Holds(Train.Length > 0, "task.train", "empty", "the path of a JSONL file");
         OptionCheck.Holds(Reward is "exact" or "math", "task.reward", Reward, "exact or math");
+        OptionCheck.OneOf("task.unanswered", Unanswered, "wrong", "abstain");
         OptionCheck.Holds(SystemMessage is null || Chat, "task.systemMessage", "given", "null when task.chat is false");
     }
 }

@@ -30,7 +30,7 @@ public sealed class JsonlTask : ITrainingTask
         _heldOut = options.HeldOut is null ? [] : string.Equals(options.HeldOut, options.Train, StringComparison.Ordinal)
             ? [.. _train.Select(prompt => prompt with { Id = ITrainingTask.FirstHeldOutId + prompt.Id })]
             : Read(options.HeldOut, encoder, ITrainingTask.FirstHeldOutId);
-        Rewards = [TrainingTasks.Reward(options.Reward)];
+        Rewards = [TrainingTasks.Reward(options.Reward, options.Unanswered == "abstain")];
     }
 
     /// <inheritdoc />

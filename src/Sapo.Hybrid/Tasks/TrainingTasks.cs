@@ -33,10 +33,12 @@ internal static class TrainingTasks
     }
 
     /// <summary>The reward function of a name that options allow.</summary>
-    public static IReward Reward(string name) => name switch
+    /// <param name="name">Its name.</param>
+    /// <param name="abstains">Whether it abstains from completions without an answer.</param>
+    public static IReward Reward(string name, bool abstains) => name switch
     {
-        "exact" => new ExactMatchReward(),
-        "math" => new MathReward(),
+        "exact" => new ExactMatchReward(abstains),
+        "math" => new MathReward(AnswerForm.Any, abstains),
         _ => throw new UnreachableException($"The reward {name} is allowed but has no implementation."),
     };
 }

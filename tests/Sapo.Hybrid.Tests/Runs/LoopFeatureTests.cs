@@ -87,6 +87,22 @@ public sealed class LoopFeatureTests : IClassFixture<GuessingGame>
         Assert.All(records, record => Assert.InRange(record.Completions.MaxStaleness, 0, 2));
     }
 
+    [Fact]
+    public async Task Abstentions_LeaveTheirGroupsAndTheRestTrains()
+    {
+        using var folder = new TemporaryFolder();
+        var options = _game.Options(3, """ "objective": { "name": "espo" }, "advantage": { "estimator": "espo" }, "selection": { } """);
+        options = options with { Task = (JsonlTaskOptions)options.Task with { Unanswered = "abstain" }, Rollout = options.Rollout with { MaxNewTokens = 2 } };
+        var records = await TinyRun.RunAsync(options.Validated(), folder.Path);
+        Assert.Contains(records, record => record.Reward.Abstentions > 0 && record.Learner.GradientNorm > 0);
+        foreach (var group in Rollouts(folder, step: 1).GroupBy(line => line.GetProperty("promptId").GetInt64()))
+        {
+            var rewards = group.Select(line => line.GetProperty("reward")).ToArray();
+            Assert.All(group, line => Assert.Equal(line.GetProperty("finishReason").GetString() == "Length", line.GetProperty("reward").ValueKind == JsonValueKind.Null));
+            if (records[0].Reward.GroupsWithoutSignal == 0) Assert.Equal(2, rewards.Where(reward => reward.ValueKind == JsonValueKind.Number).Select(reward => reward.GetDouble()).Distinct().Count());
+        }
+    }
+
     [Theory]
     [InlineData("dr-grpo")]
     [InlineData("dppo")]

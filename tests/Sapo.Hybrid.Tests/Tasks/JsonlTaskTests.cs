@@ -70,7 +70,21 @@ public sealed class JsonlTaskTests : IDisposable
     public async Task ExactMatch_Text_IsComparedTrimmed(string text, FinishReason reason, double expected)
     {
         var prompt = new Prompt { Id = 0, TokenIds = [1], Answer = "42" };
-        Assert.Equal(RewardOutcome.Score(expected), await new ExactMatchReward().JudgeAsync(new RewardInput(prompt, Fakes.Completion(0, [2], default, reason), text), default));
+        Assert.Equal(RewardOutcome.Score(expected), await new ExactMatchReward(abstains: false).JudgeAsync(new RewardInput(prompt, Fakes.Completion(0, [2], default, reason), text), default));
+    }
+
+    [Theory]
+    [InlineData("exact", "42", FinishReason.Length, RewardStatus.Abstention)]
+    [InlineData("exact", "41", FinishReason.Stop, RewardStatus.Score)]
+    [InlineData("math", "The answer is 42", FinishReason.Length, RewardStatus.Abstention)]
+    [InlineData("math", "I do not know", FinishReason.Stop, RewardStatus.Abstention)]
+    [InlineData("math", "The answer is 41", FinishReason.Stop, RewardStatus.Score)]
+    public async Task Reward_AbstainingFromTheUnanswered_ScoresTheRest(string name, string text, FinishReason reason, RewardStatus expected)
+    {
+        var prompt = new Prompt { Id = 0, TokenIds = [1], Answer = "42" };
+        var input = new RewardInput(prompt, Fakes.Completion(0, [2], default, reason), text);
+        Assert.Equal(expected, (await TrainingTasks.Reward(name, abstains: true).JudgeAsync(input, default)).Status);
+        Assert.Equal(RewardStatus.Score, (await TrainingTasks.Reward(name, abstains: false).JudgeAsync(input, default)).Status);
     }
 
     [Fact]

@@ -7,7 +7,8 @@ namespace Sapo.Hybrid.Rewards.Mathematics;
 /// exactly, tuples and intervals item by item, sets and lists without brackets in any order, words without regard to case.
 /// </summary>
 /// <param name="form">Where the final answer stands.</param>
-public sealed class MathReward(AnswerForm form = AnswerForm.Any) : IReward
+/// <param name="abstains">Whether it abstains from completions that were cut off or give no final answer, instead of scoring them 0.</param>
+public sealed class MathReward(AnswerForm form = AnswerForm.Any, bool abstains = false) : IReward
 {
     /// <inheritdoc/>
     public string Name => "math";
@@ -24,6 +25,12 @@ public sealed class MathReward(AnswerForm form = AnswerForm.Any) : IReward
         AnswerExtraction.Extract(reference, AnswerForm.HashMarks) ?? AnswerExtraction.Extract(reference, AnswerForm.Boxed) ?? reference;
 
     /// <inheritdoc/>
-    public ValueTask<RewardOutcome> JudgeAsync(RewardInput input, CancellationToken cancel) => ValueTask.FromResult(
-        input.Prompt.Answer is { } reference ? RewardOutcome.Score(IsRight(reference, input.Text, form) ? 1 : 0) : RewardOutcome.Abstain("the problem has no answer"));
+    public ValueTask<RewardOutcome> JudgeAsync(RewardInput input, CancellationToken cancel) => ValueTask.FromResult(Judge(input));
+
+    private RewardOutcome Judge(RewardInput input)
+    {
+        if (input.Prompt.Answer is not { } reference) return RewardOutcome.Abstain("the problem has no answer");
+        var unanswered = abstains && (input.Completion.FinishReason == FinishReason.Length || AnswerExtraction.Extract(input.Text, form) is null);
+        return unanswered ? RewardOutcome.Abstain("the completion gives no final answer") : RewardOutcome.Score(IsRight(reference, input.Text, form) ? 1 : 0);
+    }
 }
