@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Sapo.Core.Models;
 
 namespace Sapo.Core;
 
@@ -28,7 +29,7 @@ public sealed record PolicyManifest
     /// <summary>Every file of the folder but the manifest.</summary>
     public required IReadOnlyList<PublishedFile> Files { get; init; }
 
-    /// <summary>Sequences with the learner's log-probs; empty when the folder was imported and no learner has seen it.</summary>
+    /// <summary>Sequences with the learner's log-probs, or, of a folder imported for an engine below 32 bits, with those of an engine in 32 bits; else empty: no learner has seen it.</summary>
     public required IReadOnlyList<ProbeSequence> Probe { get; init; }
 }
 
@@ -45,6 +46,18 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
 
     /// <summary>The same graph by GenAI's conventions, for a session over ONNX Runtime GenAI: overlay <c>model.decoder.filename</c> with it.</summary>
     public const string GenAiDecodeGraphFile = "decode.genai.onnx";
+
+    /// <summary>The decode graph at a precision: <see cref="DecodeGraphFile"/>, or <c>decode.int4.onnx</c>.</summary>
+    public static string DecodeGraphFileOf(Precision precision) => precision == Precision.Fp32 ? DecodeGraphFile : $"decode.{precision.Name()}.onnx";
+
+    /// <summary>The decode graph for GenAI at a precision: <see cref="GenAiDecodeGraphFile"/>, or <c>decode.genai.int4.onnx</c>.</summary>
+    public static string GenAiDecodeGraphFileOf(Precision precision) => precision == Precision.Fp32 ? GenAiDecodeGraphFile : $"decode.genai.{precision.Name()}.onnx";
+
+    /// <summary>The weights at a precision: <see cref="WeightsFile"/>, or <c>weights.int4.safetensors</c> beside it (<see cref="ReducedLayout"/>).</summary>
+    public static string WeightsFileOf(Precision precision) => precision == Precision.Fp32 ? WeightsFile : $"weights.{precision.Name()}.safetensors";
+
+    /// <summary>Whether the folder was written for a precision too; 32 bits are always there.</summary>
+    public bool Has(Precision precision) => Manifest.Files.Any(file => file.Name == DecodeGraphFileOf(precision));
 
     /// <summary>The version.</summary>
     public PolicyVersion Version => new(Manifest.Version);
@@ -75,6 +88,15 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
                     $"{info.FullName} {(info.Exists ? $"has {info.Length:N0} bytes" : "is missing")}", $"{file.Bytes:N0} bytes as {PolicyManifest.FileName} says", "Publish the policy again");
         }
         return new PublishedPolicy(Path.GetFullPath(folder), manifest);
+    }
+
+    /// <summary>Gives the folder other probe sequences, in place of those of its manifest.</summary>
+    /// <exception cref="IOException">The manifest could not be written.</exception>
+    public PublishedPolicy WithProbe(IReadOnlyList<ProbeSequence> probe)
+    {
+        var manifest = Manifest with { Probe = probe };
+        AtomicFile.WriteAllBytes(Path.Combine(Folder, PolicyManifest.FileName), JsonSerializer.SerializeToUtf8Bytes(manifest, ManifestJson.Default.PolicyManifest));
+        return this with { Manifest = manifest };
     }
 
     /// <summary>Reads every file and compares its SHA-256 with the manifest's: finds what a size alone does not show. About a second per gigabyte.</summary>

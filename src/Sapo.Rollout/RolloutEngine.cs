@@ -37,6 +37,11 @@ public sealed class RolloutEngine : IAsyncDisposable
     /// <summary>The last version switch, or null; a build behind it and the first token fill in their times when they are there.</summary>
     public SwapReport? LastSwap => _slot.LastSwap;
 
+    /// <summary>How far the active version's log-probs lie from its probe sequences', which are the learner's in 32 bits; null without such sequences.</summary>
+    public LogProbMismatch? Mismatch => _slot.LastSwap is { } swap ? swap.Mismatch : FirstMismatch;
+
+    private LogProbMismatch? FirstMismatch { get; init; }
+
     /// <summary>Loads a policy, reserves the slots and starts the engine's thread.</summary>
     /// <param name="policy">A published or imported folder.</param>
     /// <param name="options">Slots, lengths, swapping.</param>
@@ -99,6 +104,7 @@ public sealed class RolloutEngine : IAsyncDisposable
     private static RolloutEngine Start(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, TimeProvider time)
     {
         var config = ModelConfigReader.Read(policy.Folder);
+        var precision = PrecisionNames.Parse(options.Precision);
         var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
         KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
         var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize, positions, options.MaxKeptIds);
@@ -107,16 +113,16 @@ public sealed class RolloutEngine : IAsyncDisposable
         try
         {
             loader = options.Session == "genai"
-                ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads)
-                : new OrtPolicyLoader(config, rows, positions, threads);
+                ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads, precision)
+                : new OrtPolicyLoader(config, rows, positions, threads, precision);
             loaded = loader.Load(policy, prepack: options.Prepack != "never");
-            loaded.Probe(policy.Manifest.Probe);
+            var (weightBytes, mismatch) = (loaded.WeightBytes, loaded.Probe(policy.Manifest.Probe));
             var settings = new SchedulerSettings(
                 options.Slots, options.PromptRows, options.PrefillChunk, options.Swap == "inFlight", options.InFlightKeyValues == "recompute",
                 tokenizer is null ? null : () => tokenizer.CreateStreamingDecoder(skipSpecialTokens: true).Append);
             var scheduler = new SlotScheduler(loaded.Activate(), rows, settings, time);
             var slot = new PolicySlot(policy, loader, scheduler, options, time);
-            return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), loader, rows, scheduler, slot, config.ParameterCount * sizeof(float));
+            return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), loader, rows, scheduler, slot, weightBytes) { FirstMismatch = mismatch };
         }
         catch
         {

@@ -8,6 +8,9 @@ namespace Sapo.Rollout;
 /// <param name="ActiveMilliseconds">When new completions started on the version.</param>
 public sealed record SwapReport(PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, double ProbeDifference, double ActiveMilliseconds)
 {
+    /// <summary>How far the probe's log-probs lie from the learner's; null without probe sequences.</summary>
+    public LogProbMismatch? Mismatch { get; init; }
+
     /// <summary>When the first decode step under the version was done; null while there was none.</summary>
     public double? FirstTokenMilliseconds { get; init; }
 
@@ -26,15 +29,16 @@ public sealed class SwapFailedException : Exception
 {
     /// <summary>One message from where the largest difference is.</summary>
     /// <param name="version">The version refused.</param>
-    /// <param name="sequence">Index of the probe sequence.</param>
-    /// <param name="position">Index of the token within it.</param>
+    /// <param name="place">Index of the probe sequence, and of the token within it.</param>
     /// <param name="expected">The learner's log-prob.</param>
     /// <param name="found">The engine's.</param>
-    public SwapFailedException(PolicyVersion version, int sequence, int position, double expected, double found)
-        : base($"Policy {version} was not activated: probe sequence {sequence}, position {position} has the log-prob {found:G9} here and {expected:G9} by the learner; "
-            + $"they differ by {Math.Abs(found - expected):G3}, at most {Policies.PolicyProbe.Tolerance:G3} is expected. The version before it goes on serving. Check that the published weights are the learner's.")
+    /// <param name="mismatch">Over all tokens.</param>
+    /// <param name="tolerance">What was exceeded.</param>
+    public SwapFailedException(PolicyVersion version, (int Sequence, int Position) place, double expected, double found, LogProbMismatch mismatch, ProbeTolerance tolerance)
+        : base($"Policy {version} was not activated: probe sequence {place.Sequence}, position {place.Position} has the log-prob {found:G9} here and {expected:G9} by the learner; "
+            + $"they differ by {mismatch.MaxAbsolute:G3}, all {mismatch.Tokens} by {mismatch.MeanAbsolute:G3} on average, and at most {tolerance} is expected. The version before it goes on serving. Check that the published weights are the learner's.")
     {
-        (Version, Sequence, Position, Expected, Found) = (version, sequence, position, expected, found);
+        (Version, Sequence, Position, Expected, Found, Mismatch) = (version, place.Sequence, place.Position, expected, found, mismatch);
     }
 
     /// <summary>The version refused.</summary>
@@ -51,4 +55,7 @@ public sealed class SwapFailedException : Exception
 
     /// <summary>The engine's log-prob.</summary>
     public double Found { get; }
+
+    /// <summary>How far all probe tokens are off.</summary>
+    public LogProbMismatch Mismatch { get; }
 }

@@ -27,19 +27,27 @@ internal static class ModelFiles
     /// <param name="modelFolder">The Hugging Face folder its configuration and tokenizer are taken from.</param>
     /// <param name="fileOffsets">First byte of every parameter in model.safetensors.</param>
     /// <param name="maxSequenceLength">Longest sequence that will be run, or null for the model's own limit.</param>
-    public static IReadOnlyList<ModelFile> Of(ModelConfig config, string modelFolder, IReadOnlyDictionary<string, long> fileOffsets, int? maxSequenceLength)
+    /// <param name="precision">The precision that graphs are written for, beside those in 32 bits.</param>
+    public static IReadOnlyList<ModelFile> Of(ModelConfig config, string modelFolder, IReadOnlyDictionary<string, long> fileOffsets, int? maxSequenceLength, Precision precision = Precision.Fp32)
     {
         var graphs = new OnnxGraphWriter(config, fileOffsets, maxSequenceLength);
         return
         [
             new ModelFile(PublishedPolicy.DecodeGraphFile, graphs.DecodeGraph),
             new ModelFile(PublishedPolicy.GenAiDecodeGraphFile, graphs.GenAiDecodeGraph),
+            .. precision == Precision.Fp32 ? [] : ReducedGraphs(new OnnxGraphWriter(config, fileOffsets, maxSequenceLength, precision), precision),
             new ModelFile(GenAiConfig.GraphFile, graphs.LogitsGraph),
             new ModelFile(GenAiConfig.FileName, () => GenAiConfig.Write(config, graphs.Positions)),
             new ModelFile("config.json", () => InSinglePrecision(Path.Combine(modelFolder, "config.json"))),
             .. Copied.Where(name => File.Exists(Path.Combine(modelFolder, name))).Select(name => new ModelFile(name, () => File.ReadAllBytes(Path.Combine(modelFolder, name)))),
         ];
     }
+
+    private static ModelFile[] ReducedGraphs(OnnxGraphWriter graphs, Precision precision) =>
+    [
+        new ModelFile(PublishedPolicy.DecodeGraphFileOf(precision), graphs.DecodeGraph),
+        new ModelFile(PublishedPolicy.GenAiDecodeGraphFileOf(precision), graphs.GenAiDecodeGraph),
+    ];
 
     // Published weights are F32 whatever the model was stored as; everything else in config.json stays.
     private static byte[] InSinglePrecision(string path)

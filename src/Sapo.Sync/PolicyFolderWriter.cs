@@ -1,12 +1,14 @@
 // How a published folder comes to be, so that no reader ever sees half of one:
-//   <folder>.partial/  weights -> constant files -> manifest.json (last, atomically)  -> renamed to <folder>
+//   <folder>.partial/  weights -> (weights at the engine's precision) -> constant files -> manifest.json (last, atomically)  -> renamed to <folder>
 // A partial folder without a manifest is the leftover of a killed publish and is removed by the next one; with a
 // manifest it is complete, only its renaming is missing, and the next publish makes up for it.
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Sapo.Core;
+using Sapo.Core.Models;
 using Sapo.Core.Safetensors;
+using Sapo.Sync.Weights;
 
 namespace Sapo.Sync;
 
@@ -56,23 +58,28 @@ internal sealed class PolicyFolderWriter : IDisposable
         Directory.Delete(folder, recursive: true);
     }
 
-    /// <summary>Begins the folder, leftovers of an earlier attempt at it removed, and writes model.safetensors, flushed to the disk.</summary>
-    /// <exception cref="UserErrorException">The disk has too little room.</exception>
-    /// <exception cref="IOException">It could not be written.</exception>
-    public PublishedFile WriteWeights(IReadOnlyList<TensorHeader> tensors, Func<int, IEnumerable<ReadOnlyMemory<byte>>> dataOf)
+    /// <summary>Begins the folder: leftovers of an earlier attempt at it are removed.</summary>
+    public void Begin()
     {
         RemovePartial();
         Directory.CreateDirectory(_partial);
+    }
+
+    /// <summary>Writes a file of weights, flushed to the disk.</summary>
+    /// <exception cref="UserErrorException">The disk has too little room.</exception>
+    /// <exception cref="IOException">It could not be written.</exception>
+    public PublishedFile WriteWeights(string name, IReadOnlyList<TensorHeader> tensors, Func<int, IEnumerable<ReadOnlyMemory<byte>>> dataOf)
+    {
         var (needed, free) = (tensors.Sum(tensor => tensor.Bytes), _disk.FreeBytes(_partial));
         if (free < needed)
             throw new UserErrorException($"{_folder} needs {needed:N0} bytes, the disk has {free:N0} free", null, "Free some space, or keep fewer versions; older versions are untouched");
         try
         {
-            using var stream = _disk.Create(Path.Combine(_partial, PublishedPolicy.WeightsFile));
+            using var stream = _disk.Create(Path.Combine(_partial, name));
             var written = SafetensorsWriter.Write(stream, tensors, dataOf);
             stream.Flush();
             if (stream is FileStream onDisk) onDisk.Flush(flushToDisk: true);
-            var file = new PublishedFile(PublishedPolicy.WeightsFile, written.Bytes, written.Sha256);
+            var file = new PublishedFile(name, written.Bytes, written.Sha256);
             _files.Add(file);
             return file;
         }
@@ -80,6 +87,13 @@ internal sealed class PolicyFolderWriter : IDisposable
         {
             throw new IOException($"{failure.Message} ({needed:N0} bytes are needed, {_disk.FreeBytes(_partial):N0} are free)", failure);
         }
+    }
+
+    /// <summary>Writes the weights at a precision below 32 bits.</summary>
+    public PublishedFile WriteReduced(ReducedLayout layout, ReducedWeights.Reader read, CancellationToken cancel)
+    {
+        var reduced = new ReducedWeights(layout, read, cancel);
+        return WriteWeights(PublishedPolicy.WeightsFileOf(layout.Precision), [.. layout.Tensors.Select(tensor => tensor.Header)], reduced.Pieces);
     }
 
     /// <summary>Puts a constant file into the folder: linked from an earlier version that has it, else written.</summary>

@@ -1,5 +1,6 @@
 // Weights in, published folder out, one version after the other:
 //   learner's snapshot (borrowed) -> [weights] model.safetensors, written and flushed
+//                                 -> [precision] weights.<precision>.safetensors, where the engine's precision is below 32 bits
 //                                 -> [links]   graphs, config, tokenizer: hard links to the version before
 //                                 -> [manifest] sizes, hashes, probe; then the folder gets its name
 // A failure in any phase removes the unfinished folder and leaves all older versions as they are. A killed process
@@ -25,6 +26,7 @@ public sealed class PolicyPublisher : IDisposable
     private readonly TimeSpan _phaseDeadline;
     private readonly Disk _disk;
     private readonly FileStream _lock;
+    private readonly ReducedLayout? _reduced;
     private readonly SnapshotLayout _layout;
     private IReadOnlyList<ModelFile>? _constantFiles;
     private PublishedPolicy? _latest;
@@ -36,17 +38,20 @@ public sealed class PolicyPublisher : IDisposable
     /// <param name="time">The clock of the deadlines.</param>
     /// <param name="maxSequenceLength">Longest sequence that engines will run, or null for the model's own limit: bounds the tables in the graphs.</param>
     /// <param name="phaseDeadline">How long each phase of a publish may take; null takes <see cref="DefaultPhaseDeadline"/>.</param>
-    /// <exception cref="UserErrorException">Another publisher has the folder, it cannot be written, or the model's configuration is not supported.</exception>
-    public PolicyPublisher(string policiesFolder, string modelFolder, TimeProvider time, int? maxSequenceLength = null, TimeSpan? phaseDeadline = null)
-        : this(policiesFolder, modelFolder, time, maxSequenceLength, phaseDeadline, new Disk())
+    /// <param name="precision">What the engine reads weights in: every version is written in it too.</param>
+    /// <exception cref="UserErrorException">Another publisher has the folder, it cannot be written, or the model's configuration or the precision is not supported.</exception>
+    public PolicyPublisher(
+        string policiesFolder, string modelFolder, TimeProvider time, int? maxSequenceLength = null, TimeSpan? phaseDeadline = null, Precision precision = Precision.Fp32)
+        : this(policiesFolder, modelFolder, time, maxSequenceLength, phaseDeadline, precision, new Disk())
     {
     }
 
-    internal PolicyPublisher(string policiesFolder, string modelFolder, TimeProvider time, int? maxSequenceLength, TimeSpan? phaseDeadline, Disk disk)
+    internal PolicyPublisher(string policiesFolder, string modelFolder, TimeProvider time, int? maxSequenceLength, TimeSpan? phaseDeadline, Precision precision, Disk disk)
     {
         (_policiesFolder, _modelFolder, _time) = (Path.GetFullPath(policiesFolder), modelFolder, time);
         (_maxSequenceLength, _phaseDeadline, _disk) = (maxSequenceLength, phaseDeadline ?? DefaultPhaseDeadline, disk);
         _layout = new SnapshotLayout(ModelConfigReader.Read(modelFolder));
+        _reduced = precision == Precision.Fp32 ? null : new ReducedLayout(_layout.Config, precision);
         _lock = TakeLock(_policiesFolder);
         try
         {
@@ -58,6 +63,9 @@ public sealed class PolicyPublisher : IDisposable
             throw;
         }
     }
+
+    /// <summary>What writing the last version at the engine's precision took, in seconds; 0 in 32 bits.</summary>
+    public double PrecisionSeconds { get; private set; }
 
     /// <summary>Publishes one version. A version of the same number that is already there is replaced.</summary>
     /// <param name="snapshot">The weights; read until the returned task has ended.</param>
@@ -99,14 +107,23 @@ public sealed class PolicyPublisher : IDisposable
         var phase = new PublishPhase(snapshot.Version, _phaseDeadline, _time, cancel);
         var tensors = _layout.Check(snapshot);
         using var folder = new PolicyFolderWriter(Path.Combine(_policiesFolder, snapshot.Version.ToString()), _disk);
-        phase.Run(PublishPhase.Weights, token => folder.WriteWeights(tensors, index => SnapshotLayout.Pieces(snapshot, index, token)));
+        folder.Begin();
+        phase.Run(PublishPhase.Weights, token => folder.WriteWeights(PublishedPolicy.WeightsFile, tensors, index => SnapshotLayout.Pieces(snapshot, index, token)));
+        if (_reduced is not null) WriteReduced(phase, folder, snapshot);
         phase.Run(PublishPhase.Links, token => PlaceConstantFiles(folder, tensors, token));
         return phase.Run(PublishPhase.Manifest, token => folder.Finish(snapshot.Version, snapshot.Probe, token));
     }
 
+    private void WriteReduced(PublishPhase phase, PolicyFolderWriter folder, WeightSnapshot snapshot)
+    {
+        var start = _time.GetTimestamp();
+        phase.Run(PublishPhase.Precision, token => folder.WriteReduced(_reduced!, SnapshotLayout.ReaderOf(snapshot), token));
+        PrecisionSeconds = _time.GetElapsedTime(start).TotalSeconds;
+    }
+
     private PublishedFile[] PlaceConstantFiles(PolicyFolderWriter folder, TensorHeader[] tensors, CancellationToken cancel)
     {
-        _constantFiles ??= ModelFiles.Of(_layout.Config, _modelFolder, SafetensorsWriter.FileOffsets(tensors), _maxSequenceLength);
+        _constantFiles ??= ModelFiles.Of(_layout.Config, _modelFolder, SafetensorsWriter.FileOffsets(tensors), _maxSequenceLength, _reduced?.Precision ?? Precision.Fp32);
         return [.. _constantFiles.Select(file => folder.Place(file, _latest, cancel))];
     }
 

@@ -8,6 +8,9 @@ internal sealed class PublishPhase(PolicyVersion version, TimeSpan deadline, Tim
     /// <summary>Model.safetensors is written and flushed: nearly all of the time.</summary>
     public const string Weights = "weights";
 
+    /// <summary>Weights are written at the engine's precision, where that is below 32 bits.</summary>
+    public const string Precision = "precision";
+
     /// <summary>Constant files are linked or written.</summary>
     public const string Links = "links";
 

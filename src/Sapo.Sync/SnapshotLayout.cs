@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Sapo.Core;
 using Sapo.Core.Models;
 using Sapo.Core.Safetensors;
+using Sapo.Sync.Weights;
 
 namespace Sapo.Sync;
 
@@ -50,6 +51,13 @@ internal sealed class SnapshotLayout(ModelConfig config)
             CheckFinite(snapshot.Version, tensor.Name, piece.Span, start / sizeof(float));
             yield return piece;
         }
+    }
+
+    /// <summary>Reads a snapshot's tensors by name.</summary>
+    public static ReducedWeights.Reader ReaderOf(WeightSnapshot snapshot)
+    {
+        var tensors = snapshot.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        return (name, start, destination) => MemoryMarshal.Cast<byte, float>(tensors[name].Data.Span[(int)(start * sizeof(float))..])[..destination.Length].CopyTo(destination);
     }
 
     private void Check(WeightTensor tensor)

@@ -27,12 +27,15 @@ public sealed class TinyModel : IDisposable
 
     public void Dispose() => _folder.Delete(recursive: true);
 
-    private PublishedPolicy Imported(int seed)
+    /// <summary>The weights of <see cref="Policy"/>, written at a precision too.</summary>
+    internal PublishedPolicy At(Precision precision) => Imported(seed: 1, precision);
+
+    private PublishedPolicy Imported(int seed, Precision precision = Precision.Fp32)
     {
-        var output = Path.Combine(_folder.FullName, $"policy-{seed}");
+        var output = Path.Combine(_folder.FullName, $"policy-{seed}-{precision.Name()}");
         if (Directory.Exists(output)) return PublishedPolicy.Open(output);
         var source = Path.Combine(_folder.FullName, $"weights-{seed}");
-        HuggingFaceFolder.Create(source, Config, seed, standardDeviation: 0.3);
-        return PolicyImporter.Import(source, output);
+        if (!Directory.Exists(source)) HuggingFaceFolder.Create(source, Config, seed, standardDeviation: 0.3);
+        return PolicyImporter.Import(source, output, precision: precision);
     }
 }

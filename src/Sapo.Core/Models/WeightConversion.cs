@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace Sapo.Core.Models;
 
-/// <summary>Widens stored weights to 32-bit floats and narrows them to bfloat16.</summary>
+/// <summary>Widens stored weights to 32-bit floats and narrows them again.</summary>
 public static class WeightConversion
 {
     /// <summary>Widens F32, F16 or BF16 bytes; exact.</summary>
@@ -24,6 +24,30 @@ public static class WeightConversion
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(type), type, "Weights are F32, F16 or BF16.");
+        }
+    }
+
+    /// <summary>Narrows to F16 or BF16, to the nearest, halves to even.</summary>
+    /// <param name="source">Finite numbers.</param>
+    /// <param name="type">F16 or BF16.</param>
+    /// <param name="destination">Two bytes per number.</param>
+    public static void FromSingle(ReadOnlySpan<float> source, WeightType type, Span<byte> destination)
+    {
+        var halves = MemoryMarshal.Cast<byte, ushort>(destination);
+        switch (type)
+        {
+            case WeightType.F16:
+                for (var i = 0; i < source.Length; i++) halves[i] = BitConverter.HalfToUInt16Bits((Half)source[i]);
+                break;
+            case WeightType.BF16:
+                for (var i = 0; i < source.Length; i++)
+                {
+                    var bits = BitConverter.SingleToUInt32Bits(source[i]);
+                    halves[i] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+                }
+                break;
+            default:
+                throw new ArgumentOutOfRangeException(nameof(type), type, "Weights are narrowed to F16 or BF16.");
         }
     }
 

@@ -1,13 +1,24 @@
+using Sapo.Core.Models;
+
 namespace Sapo.Core.Options;
 
 /// <summary>The rollout engine: section <c>engine</c> of a run file.</summary>
 public sealed record EngineOptions
 {
+    /// <summary>Most slots with session genai: ONNX Runtime GenAI's own limit.</summary>
+    public const int MostGenAiSlots = 32;
+
     /// <summary>
     /// What decodes: <c>ort</c> (ONNX Runtime directly: free slots are refilled at once, prompts are computed once per group)
     /// or <c>genai</c> (ONNX Runtime GenAI: at most 32 slots, which begin together and wait for the longest). Default ort.
     /// </summary>
     public string Session { get; init; } = "ort";
+
+    /// <summary>
+    /// What weights are stored in: <c>fp32</c>, the learner's own numbers; <c>int8</c> or <c>int4</c> matrices with a scale per 32 weights (less memory to read,
+    /// log-probs a little off the learner's); <c>fp16</c> or <c>bf16</c> for CUDA. Default fp32.
+    /// </summary>
+    public string Precision { get; init; } = "fp32";
 
     /// <summary>Sequences decoded at once, at least 1. Default 64.</summary>
     public int Slots { get; init; } = 64;
@@ -45,6 +56,8 @@ public sealed record EngineOptions
     {
         OptionCheck.Holds(Slots >= 1, "engine.slots", Slots, "at least 1");
         OptionCheck.OneOf("engine.session", Session, "ort", "genai");
+        OptionCheck.OneOf("engine.precision", Precision, [.. PrecisionNames.All]);
+        OptionCheck.Holds(Precision == "fp32" || Prepack == "before", "engine.prepack", Prepack, $"before with engine.precision {Precision}: quantised products need their own order");
         if (Session == "genai") CheckGenAi();
         OptionCheck.Holds(MaxSequenceLength is null or >= 2, "engine.maxSequenceLength", MaxSequenceLength, "at least 2");
         OptionCheck.Holds(PrefillChunk >= 1, "engine.prefillChunk", PrefillChunk, "at least 1");
@@ -59,7 +72,7 @@ public sealed record EngineOptions
     // GenAI holds its rows' keys and values itself, and always prepacks.
     private void CheckGenAi()
     {
-        OptionCheck.Holds(Slots <= 32, "engine.slots", Slots, "at most 32 with engine.session genai");
+        OptionCheck.Holds(Slots <= MostGenAiSlots, "engine.slots", Slots, $"at most {MostGenAiSlots} with engine.session genai");
         OptionCheck.Holds(Prepack == "before", "engine.prepack", Prepack, "before with engine.session genai");
         OptionCheck.Holds(Swap != "inFlight" || InFlightKeyValues == "recompute", "engine.inFlightKeyValues", InFlightKeyValues, "recompute with engine.session genai and engine.swap inFlight");
     }

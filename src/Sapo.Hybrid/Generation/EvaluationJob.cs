@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Sapo.Core;
 using Sapo.Core.Machine;
+using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Runs;
@@ -51,7 +52,7 @@ public static class EvaluationJob
         EvaluationJobOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
     {
         var sampling = options.Sampling.Validated();
-        using var model = ServedModel.Open(options.Model, say);
+        using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Validated().Precision), say);
         var tokenizer = HuggingFaceTokenizer.Load(model.Policy.Folder);
         var task = TrainingTasks.Create(options.Task, seed: 0, tokenizer, model.Policy.Folder);
         var asked = new EvaluationOptions
@@ -63,7 +64,7 @@ public static class EvaluationJob
         if (asked.Problems < 1) throw new UserErrorException("--problems is 0", "at least 1", "Correct the command line");
         var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
         var threads = options.Threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-        var engine = await RolloutEngine.StartAsync(model.Policy, options.Engine, threads, tokenizer, cancel).ConfigureAwait(false);
+        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var evaluator = new Evaluator(

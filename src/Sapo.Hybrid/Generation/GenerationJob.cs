@@ -3,6 +3,7 @@
 using System.Threading.Channels;
 using Sapo.Core;
 using Sapo.Core.Machine;
+using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Tasks;
 using Sapo.Rollout;
@@ -71,14 +72,14 @@ public static class GenerationJob
         options.Sampling.Validated();
         var badLines = 0;
         var lines = PromptFile.Read(options.Prompts, options.KeepGoing ? Bad : null);
-        using var model = ServedModel.Open(options.Model, say);
+        using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Validated().Precision), say);
         var tokenizer = HuggingFaceTokenizer.Load(model.Policy.Folder);
         var encoder = new PromptEncoder(tokenizer, model.Policy.Folder, options.Chat, systemMessage: null);
         var prompts = Encode(lines, encoder, options, Bad);
         using var output = GenerationOutput.Open(options.Out, Stamp(options, model.Policy));
         if (output.AlreadyDone > 0) say($"{options.Out} holds {output.AlreadyDone:N0} completions already; going on from there.");
         var threads = options.Threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-        var engine = await RolloutEngine.StartAsync(model.Policy, options.Engine, threads, tokenizer, cancel).ConfigureAwait(false);
+        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var started = time.GetTimestamp();
@@ -183,5 +184,7 @@ public static class GenerationJob
         LogProbs = options.LogProbs,
         Chat = options.Chat,
         Sampling = options.Sampling,
+        Session = options.Engine.Session,
+        Precision = options.Engine.Precision,
     };
 }

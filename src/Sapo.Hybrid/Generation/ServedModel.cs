@@ -1,9 +1,9 @@
 // --model may name three things: a published policy (with manifest.json), a run folder's final/ (which is one), or a plain
 // Hugging Face folder. The last is imported once into <model>/.sapo/, or, where that cannot be written, into a temporary
-// folder that lives as long as this object. A stamp of the source files' sizes and times, and of the code that
-// imports, tells when to import again.
-using System.Globalization;
+// folder that lives as long as this object; so is a published policy that was not written at the precision asked for. A
+// stamp of the source files' sizes and times, and of the code that imports, tells when to import again.
 using Sapo.Core;
+using Sapo.Core.Models;
 using Sapo.Sync;
 
 namespace Sapo.Hybrid.Generation;
@@ -16,15 +16,23 @@ public sealed class ServedModel : IDisposable
     private ServedModel(PublishedPolicy policy, string? temporary) => (Policy, _temporary) = (policy, temporary);
 
     /// <summary>The policy to serve.</summary>
-    public PublishedPolicy Policy { get; }
+    public PublishedPolicy Policy { get; internal set; }
 
     /// <summary>Opens a folder, importing it where needed.</summary>
     /// <param name="folder">A published policy, or a Hugging Face folder.</param>
+    /// <param name="precision">What an engine is to read weights in.</param>
     /// <param name="say">Told when an import begins: it takes a while with large models.</param>
-    /// <exception cref="UserErrorException">It is neither, or it is broken.</exception>
-    public static ServedModel Open(string folder, Action<string> say)
+    /// <exception cref="UserErrorException">It is neither, it is broken, or it cannot be served at the precision.</exception>
+    public static ServedModel Open(string folder, Precision precision, Action<string> say)
     {
-        if (File.Exists(Path.Combine(folder, PolicyManifest.FileName))) return new ServedModel(PublishedPolicy.Open(folder), null);
+        if (File.Exists(Path.Combine(folder, PolicyManifest.FileName)))
+        {
+            var published = PublishedPolicy.Open(folder);
+            if (published.Has(precision)) return new ServedModel(published, null);
+            var reduced = OpenImported(folder, precision, say);
+            reduced.Policy = reduced.Policy with { Manifest = reduced.Policy.Manifest with { Version = published.Manifest.Version, Probe = published.Manifest.Probe } };
+            return reduced;
+        }
         if (File.Exists(Path.Combine(folder, "final", PolicyManifest.FileName)))
             throw new UserErrorException(
                 $"{folder} is a run folder", "a model folder", $"Name its final model: {Path.Combine(folder, "final")}");
@@ -32,19 +40,7 @@ public sealed class ServedModel : IDisposable
             throw new UserErrorException(
                 $"{folder} {(Directory.Exists(folder) ? "is no model folder" : "does not exist")}",
                 "a published policy or a Hugging Face folder with config.json", "Check --model");
-        var cache = Path.Combine(folder, ".sapo");
-        if (Cached(folder, cache) is { } cached) return new ServedModel(cached, null);
-        say($"Importing {folder} ...");
-        try
-        {
-            Directory.CreateDirectory(cache);
-        }
-        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
-        {
-            var temporary = Directory.CreateTempSubdirectory("sapo-import-").FullName;
-            return new ServedModel(Import(folder, temporary), temporary);
-        }
-        return new ServedModel(Import(folder, cache), null);
+        return OpenImported(folder, precision, say);
     }
 
     /// <summary>Removes a temporary import.</summary>
@@ -53,26 +49,47 @@ public sealed class ServedModel : IDisposable
         if (_temporary is not null && Directory.Exists(_temporary)) Directory.Delete(_temporary, recursive: true);
     }
 
-    private static PublishedPolicy? Cached(string folder, string cache)
+    private static ServedModel OpenImported(string folder, Precision precision, Action<string> say)
     {
-        var (stamp, policy) = Places(cache);
+        var cache = Path.Combine(folder, ".sapo");
+        if (Cached(folder, precision, cache) is { } cached) return new ServedModel(cached, null);
+        say(precision == Precision.Fp32 ? $"Importing {folder} ..." : $"Importing {folder} at {precision.Name()} ...");
+        try
+        {
+            Directory.CreateDirectory(cache);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            var temporary = Directory.CreateTempSubdirectory("sapo-import-").FullName;
+            return new ServedModel(Import(folder, precision, temporary), temporary);
+        }
+        return new ServedModel(Import(folder, precision, cache), null);
+    }
+
+    private static PublishedPolicy? Cached(string folder, Precision precision, string cache)
+    {
+        var (stamp, policy) = Places(cache, precision);
         return File.Exists(stamp) && string.Equals(File.ReadAllText(stamp), Stamp(folder), StringComparison.Ordinal)
             && File.Exists(Path.Combine(policy, PolicyManifest.FileName))
             ? PublishedPolicy.Open(policy)
             : null;
     }
 
-    private static PublishedPolicy Import(string folder, string cache)
+    private static PublishedPolicy Import(string folder, Precision precision, string cache)
     {
-        var (stamp, policy) = Places(cache);
+        var (stamp, policy) = Places(cache, precision);
         File.Delete(stamp);
         if (Directory.Exists(policy)) Directory.Delete(policy, recursive: true);
-        var imported = PolicyImporter.Import(folder, policy);
+        var imported = PolicyImporter.Import(folder, policy, precision: precision);
         AtomicFile.WriteAllBytes(stamp, System.Text.Encoding.UTF8.GetBytes(Stamp(folder)));
         return imported;
     }
 
-    private static (string Stamp, string Policy) Places(string cache) => (Path.Combine(cache, "source.txt"), Path.Combine(cache, "policy"));
+    private static (string Stamp, string Policy) Places(string cache, Precision precision)
+    {
+        var suffix = precision == Precision.Fp32 ? "" : "-" + precision.Name();
+        return (Path.Combine(cache, $"source{suffix}.txt"), Path.Combine(cache, "policy" + suffix));
+    }
 
     // The import's own code is part of it: another build may write other graphs.
     private static string Stamp(string folder) =>

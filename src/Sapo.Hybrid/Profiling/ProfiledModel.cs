@@ -31,7 +31,7 @@ public sealed class ProfiledModel : IDisposable
 
     /// <summary>The model as an engine serves it; imported at the first call where it has to be.</summary>
     /// <exception cref="UserErrorException">The folder is broken, or the disk is full.</exception>
-    public PublishedPolicy Policy => (_served ??= ServedModel.Open(Folder, _say)).Policy;
+    public PublishedPolicy Policy => (_served ??= ServedModel.Open(Folder, Precision.Fp32, _say)).Policy;
 
     /// <summary>Opens a folder or makes a shape; exactly one of them is named.</summary>
     /// <param name="folder">A published policy or a Hugging Face folder, or null.</param>

@@ -84,7 +84,8 @@ public sealed class RunSession
         var clock = new RunClock(_time, start.ElapsedSeconds);
 
         using var publisher = new PolicyPublisher(
-            _folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds));
+            _folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds),
+            PrecisionNames.Parse(_options.Engine.Precision));
         var probes = ProbeSequences.Of(task);
         var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
         if (_options.ColdStart is not null && start.Step == 0) await device.RunAsync(() => PolicyCopy.Write(policy, _folder.ColdStart, learner)).ConfigureAwait(false);

@@ -104,28 +104,29 @@ internal static class DecodeGraph
 
     /// <summary>Checks names, element types and the dimensions that a configuration fixes.</summary>
     /// <exception cref="UserErrorException">The graph was written for another model or another contract.</exception>
-    public static void Check(InferenceSession session, ModelConfig config, string path)
+    public static void Check(InferenceSession session, ModelConfig config, Precision precision, string path)
     {
+        var element = precision switch { Precision.Fp16 => typeof(Float16), Precision.Bf16 => typeof(BFloat16), _ => typeof(float) };
         foreach (var name in RowInputs)
             if (!session.InputMetadata.ContainsKey(name)) throw Unfit(path, $"has no input {name}");
         foreach (var name in RowOutputs)
             if (!session.OutputMetadata.ContainsKey(name)) throw Unfit(path, $"has no output {name}");
         for (var layer = 0; layer < config.LayerCount; layer++)
         {
-            CheckCache(session.InputMetadata, Past(layer, keys: true), config, path);
-            CheckCache(session.InputMetadata, Past(layer, keys: false), config, path);
-            CheckCache(session.OutputMetadata, Present(layer, keys: true), config, path);
-            CheckCache(session.OutputMetadata, Present(layer, keys: false), config, path);
+            CheckCache(session.InputMetadata, Past(layer, keys: true), config, element, path);
+            CheckCache(session.InputMetadata, Past(layer, keys: false), config, element, path);
+            CheckCache(session.OutputMetadata, Present(layer, keys: true), config, element, path);
+            CheckCache(session.OutputMetadata, Present(layer, keys: false), config, element, path);
         }
         if (session.InputMetadata.ContainsKey(Past(config.LayerCount, keys: true)))
             throw Unfit(path, $"has more layers than the {config.LayerCount} of config.json");
     }
 
-    private static void CheckCache(IReadOnlyDictionary<string, NodeMetadata> metadata, string name, ModelConfig config, string path)
+    private static void CheckCache(IReadOnlyDictionary<string, NodeMetadata> metadata, string name, ModelConfig config, Type element, string path)
     {
         if (!metadata.TryGetValue(name, out var node)) throw Unfit(path, $"has no {name}; config.json says {config.LayerCount} layers");
-        if (node.ElementType != typeof(float) || node.Dimensions is not [_, var heads, _, var size] || !Fits(heads, config.KeyValueHeadCount) || !Fits(size, config.CacheHeadSize))
-            throw Unfit(path, $"has {name} as {node.ElementType?.Name} [{string.Join(", ", node.Dimensions)}]; config.json implies Single [rows, {config.KeyValueHeadCount}, positions, {config.CacheHeadSize}]");
+        if (node.ElementType != element || node.Dimensions is not [_, var heads, _, var size] || !Fits(heads, config.KeyValueHeadCount) || !Fits(size, config.CacheHeadSize))
+            throw Unfit(path, $"has {name} as {node.ElementType?.Name} [{string.Join(", ", node.Dimensions)}]; config.json implies {element.Name} [rows, {config.KeyValueHeadCount}, positions, {config.CacheHeadSize}]");
     }
 
     private static bool Fits(int dimension, int expected) => dimension == expected || dimension < 0; // negative: named, not fixed

@@ -14,9 +14,6 @@ namespace Sapo.Rollout.Decoding;
 /// <summary>The decode session over GenAI. Owns its generator, and the model where it is told to; borrows the buffers.</summary>
 internal sealed unsafe class GenAiDecodeSession : IDecodeSession
 {
-    /// <summary>Most rows of a batch: GenAI's own limit.</summary>
-    public const int MaxRows = 32;
-
     private readonly Model _model;
     private readonly RowBuffers _rows;
     private readonly int _padToken, _positions;

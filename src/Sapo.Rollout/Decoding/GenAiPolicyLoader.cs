@@ -15,32 +15,35 @@ internal sealed class GenAiPolicyLoader : IPolicyLoader
     private readonly ModelConfig _config;
     private readonly RowBuffers _rows;
     private readonly int _slots, _positions, _threads;
+    private readonly Precision _precision;
 
     /// <param name="config">The model, the same for every version.</param>
     /// <param name="rows">The engine's inputs and outputs; outlives the loader.</param>
     /// <param name="slots">Most rows of a batch.</param>
     /// <param name="positions">Longest sequence.</param>
     /// <param name="threads">Threads of a run.</param>
-    public GenAiPolicyLoader(ModelConfig config, RowBuffers rows, int slots, int positions, int threads)
+    /// <param name="precision">What weights are read in.</param>
+    public GenAiPolicyLoader(ModelConfig config, RowBuffers rows, int slots, int positions, int threads, Precision precision)
     {
-        (_config, _rows, _slots, _positions, _threads) = (config, rows, slots, positions, threads);
+        (_config, _rows, _slots, _positions, _threads, _precision) = (config, rows, slots, positions, threads, precision);
         _ = OrtEnv.Instance(); // loads ONNX Runtime: without it, GenAI ends the process instead of throwing
     }
 
     /// <inheritdoc />
-    public long KeyValueBytes => _slots * KeyValueCache.BytesPerRow(_config, GenAiDecodeSession.BatchPositions(_positions));
+    public long KeyValueBytes => _slots * KeyValueCache.BytesPerRow(_config, GenAiDecodeSession.BatchPositions(_positions), _precision);
 
     /// <inheritdoc />
     public ILoadedPolicy Load(PublishedPolicy policy, bool prepack)
     {
-        foreach (var name in new[] { PublishedPolicy.GenAiDecodeGraphFile, PublishedPolicy.WeightsFile })
+        string[] weights = [.. new[] { PublishedPolicy.WeightsFile, PublishedPolicy.WeightsFileOf(_precision) }.Distinct(StringComparer.Ordinal)];
+        foreach (var name in (string[])[PublishedPolicy.GenAiDecodeGraphFileOf(_precision), .. weights])
             if (!File.Exists(Path.Combine(policy.Folder, name)))
                 throw new UserErrorException($"{Path.Combine(policy.Folder, name)} does not exist", "a published policy", "Publish or import the model again");
         try
         {
             using var config = new Config(policy.Folder);
             config.Overlay(Overlay());
-            return new Loaded(this, policy.Version, new Model(config));
+            return new Loaded(this, policy.Version, new Model(config), new FileInfo(Path.Combine(policy.Folder, weights[^1])).Length);
         }
         catch (OnnxRuntimeGenAIException refused)
         {
@@ -60,21 +63,23 @@ internal sealed class GenAiPolicyLoader : IPolicyLoader
             "vocab_size": {{_config.VocabSize + 1}}, "eos_token_id": {{_config.VocabSize}}, "pad_token_id": {{_config.VocabSize}},
             "context_length": {{GenAiDecodeSession.BatchPositions(_positions)}},
             "decoder": {
-              "filename": "{{PublishedPolicy.GenAiDecodeGraphFile}}",
+              "filename": "{{PublishedPolicy.GenAiDecodeGraphFileOf(_precision)}}",
               "session_options": { "intra_op_num_threads": {{_threads}}, "session.intra_op.allow_spinning": "0" }
             }
           }
         }
         """);
 
-    private sealed class Loaded(GenAiPolicyLoader loader, PolicyVersion version, Model model) : ILoadedPolicy
+    private sealed class Loaded(GenAiPolicyLoader loader, PolicyVersion version, Model model, long weightBytes) : ILoadedPolicy
     {
-        public double Probe(IReadOnlyList<ProbeSequence> probe)
+        public long WeightBytes => weightBytes;
+
+        public LogProbMismatch? Probe(IReadOnlyList<ProbeSequence> probe)
         {
-            if (probe.Count == 0) return 0;
+            if (probe.Count == 0) return null;
             using var rows = new RowBuffers(PolicyProbe.Rows, loader._config.VocabSize);
             using var session = new GenAiDecodeSession(version, model, rows, loader._config.VocabSize, loader._positions, ownsModel: false);
-            return PolicyProbe.Check(session, rows, probe);
+            return PolicyProbe.Check(session, rows, probe, ProbeTolerance.Of(loader._precision));
         }
 
         public IDecodeSession Activate() => new GenAiDecodeSession(version, model, loader._rows, loader._config.VocabSize, loader._positions, ownsModel: true);

@@ -15,7 +15,7 @@ internal static class KeyValueBudget
     /// <exception cref="UserErrorException">They do not fit; the message says how many slots would.</exception>
     public static void Check(ModelConfig config, EngineOptions options, int positions, long availableBytes)
     {
-        var rowBytes = KeyValueCache.BytesPerRow(config, positions);
+        var rowBytes = KeyValueCache.BytesPerRow(config, positions, PrecisionNames.Parse(options.Precision));
         var others = Lane.RowsFor(options.Slots) + options.PromptRows - options.Slots;
         var fitting = availableBytes / rowBytes - others;
         if (availableBytes <= 0 || options.Slots <= fitting) return;

@@ -4,21 +4,21 @@ namespace Sapo.Rollout.Decoding;
 
 /// <summary>
 /// The keys and values of all rows: per layer and side one native buffer [rows, key-value heads, positions, head size] of
-/// 32-bit floats, bound as past and as present at once, so a step writes its token in place. Shared by successive policy
+/// floats, bound as past and as present at once, so a step writes its token in place. Shared by successive policy
 /// versions; the scheduler sees to it that a row is read by the version that wrote it.
 /// </summary>
 internal sealed unsafe class KeyValueCache : IDisposable
 {
-    private readonly NativeBuffer<float>[] _keys, _values;
+    private readonly NativeBuffer<byte>[] _keys, _values;
 
     /// <summary>Reserves the memory; pages are committed when first written.</summary>
-    public KeyValueCache(ModelConfig config, int rows, int positions)
+    public KeyValueCache(ModelConfig config, int rows, int positions, Precision precision = Precision.Fp32)
     {
-        (Rows, Positions) = (rows, positions);
+        (Rows, Positions, ElementSize) = (rows, positions, ElementSizeOf(precision));
         (LayerCount, Heads, HeadSize) = (config.LayerCount, config.KeyValueHeadCount, config.CacheHeadSize);
-        var length = rows * RowLength;
-        _keys = new NativeBuffer<float>[LayerCount];
-        _values = new NativeBuffer<float>[LayerCount];
+        var length = rows * RowBytes;
+        _keys = new NativeBuffer<byte>[LayerCount];
+        _values = new NativeBuffer<byte>[LayerCount];
         for (var layer = 0; layer < LayerCount; layer++)
             (_keys[layer], _values[layer]) = (new(length, clear: false), new(length, clear: false));
     }
@@ -38,20 +38,24 @@ internal sealed unsafe class KeyValueCache : IDisposable
     /// <summary>Width of a head.</summary>
     public int HeadSize { get; }
 
-    /// <summary>Elements of one row in one buffer.</summary>
-    public long RowLength => (long)Heads * Positions * HeadSize;
+    /// <summary>Bytes of an element: 4, or 2 where activations have 16 bits.</summary>
+    public int ElementSize { get; }
+
+    /// <summary>Bytes of one row in one buffer.</summary>
+    public long RowBytes => (long)Heads * Positions * HeadSize * ElementSize;
 
     /// <summary>Size of all buffers in bytes.</summary>
-    public long Bytes => Rows * BytesPerRow(LayerCount, Heads, HeadSize, Positions);
+    public long Bytes => checked(2L * LayerCount * Rows * RowBytes);
 
-    /// <summary>What one row takes: keys and values of every layer and position, 4 bytes per element.</summary>
-    public static long BytesPerRow(ModelConfig config, int positions) => BytesPerRow(config.LayerCount, config.KeyValueHeadCount, config.CacheHeadSize, positions);
+    /// <summary>What one row takes: keys and values of every layer and position.</summary>
+    public static long BytesPerRow(ModelConfig config, int positions, Precision precision) =>
+        checked((long)config.LayerCount * 2 * config.KeyValueHeadCount * config.CacheHeadSize * positions * ElementSizeOf(precision));
 
-    /// <summary>First element of a row of a layer's keys.</summary>
-    public float* Keys(int layer, int row) => _keys[layer].Pointer + row * RowLength;
+    /// <summary>Where a row of a layer's keys begins.</summary>
+    public byte* Keys(int layer, int row) => _keys[layer].Pointer + row * RowBytes;
 
-    /// <summary>First element of a row of a layer's values.</summary>
-    public float* Values(int layer, int row) => _values[layer].Pointer + row * RowLength;
+    /// <summary>Where a row of a layer's values begins.</summary>
+    public byte* Values(int layer, int row) => _values[layer].Pointer + row * RowBytes;
 
     /// <summary>Copies the first positions of one row to another.</summary>
     public void CopyRow(int from, int to, int length)
@@ -74,11 +78,11 @@ internal sealed unsafe class KeyValueCache : IDisposable
         }
     }
 
-    private static long BytesPerRow(int layers, int heads, int headSize, int positions) => checked((long)layers * 2 * heads * headSize * positions * sizeof(float));
+    private static int ElementSizeOf(Precision precision) => precision is Precision.Fp16 or Precision.Bf16 ? sizeof(ushort) : sizeof(float);
 
-    private void CopyHeads(float* from, float* to, int length)
+    private void CopyHeads(byte* from, byte* to, int length)
     {
-        long used = (long)length * HeadSize * sizeof(float), stride = (long)Positions * HeadSize;
+        long used = (long)length * HeadSize * ElementSize, stride = (long)Positions * HeadSize * ElementSize;
         for (var head = 0; head < Heads; head++) Buffer.MemoryCopy(from + head * stride, to + head * stride, used, used);
     }
 }

@@ -8,6 +8,7 @@
 // Nothing managed is allocated by a step whose binding exists.
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
+using Sapo.Core.Models;
 
 namespace Sapo.Rollout.Decoding;
 
@@ -154,9 +155,10 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         return binding;
     }
 
-    private static void BindCache(OrtIoBinding binding, int layer, bool keys, long[] shape, float* start)
+    private void BindCache(OrtIoBinding binding, int layer, bool keys, long[] shape, byte* start)
     {
-        using var value = Value(TensorElementType.Float, shape, start, sizeof(float));
+        var type = _model.Precision switch { Precision.Fp16 => TensorElementType.Float16, Precision.Bf16 => TensorElementType.BFloat16, _ => TensorElementType.Float };
+        using var value = Value(type, shape, start, _cache.ElementSize);
         binding.BindInput(DecodeGraph.Past(layer, keys), value);
         binding.BindOutput(DecodeGraph.Present(layer, keys), value);
     }

@@ -10,32 +10,36 @@ internal sealed class OrtPolicyLoader : IPolicyLoader
     private readonly RowBuffers _rows;
     private readonly KeyValueCache _cache;
     private readonly int _threads;
+    private readonly Precision _precision;
 
     /// <param name="config">The model, the same for every version.</param>
     /// <param name="rows">The engine's inputs and outputs; outlives the loader.</param>
     /// <param name="positions">Longest sequence.</param>
     /// <param name="threads">Threads of a run.</param>
-    public OrtPolicyLoader(ModelConfig config, RowBuffers rows, int positions, int threads) =>
-        (_config, _rows, _cache, _threads) = (config, rows, new KeyValueCache(config, rows.Rows, positions), threads);
+    /// <param name="precision">What weights are read in.</param>
+    public OrtPolicyLoader(ModelConfig config, RowBuffers rows, int positions, int threads, Precision precision) =>
+        (_config, _rows, _cache, _threads, _precision) = (config, rows, new KeyValueCache(config, rows.Rows, positions, precision), threads, precision);
 
     /// <inheritdoc />
     public long KeyValueBytes => _cache.Bytes;
 
     /// <inheritdoc />
-    public ILoadedPolicy Load(PublishedPolicy policy, bool prepack) => new Loaded(this, OrtPolicyModel.Load(policy, _config, _threads, prepack));
+    public ILoadedPolicy Load(PublishedPolicy policy, bool prepack) => new Loaded(this, OrtPolicyModel.Load(policy, _config, _threads, prepack, _precision));
 
     /// <inheritdoc />
     public void Dispose() => _cache.Dispose();
 
     private sealed class Loaded(OrtPolicyLoader loader, OrtPolicyModel model) : ILoadedPolicy
     {
-        public double Probe(IReadOnlyList<ProbeSequence> probe)
+        public long WeightBytes => model.WeightBytes;
+
+        public LogProbMismatch? Probe(IReadOnlyList<ProbeSequence> probe)
         {
-            if (probe.Count == 0) return 0;
-            using var cache = new KeyValueCache(loader._config, PolicyProbe.Rows, PolicyProbe.PositionsFor(probe));
+            if (probe.Count == 0) return null;
+            using var cache = new KeyValueCache(loader._config, PolicyProbe.Rows, PolicyProbe.PositionsFor(probe), loader._precision);
             using var rows = new RowBuffers(PolicyProbe.Rows, loader._config.VocabSize);
             using var session = new OrtDecodeSession(model, cache, rows, ownsModel: false);
-            return PolicyProbe.Check(session, rows, probe);
+            return PolicyProbe.Check(session, rows, probe, ProbeTolerance.Of(loader._precision));
         }
 
         public IDecodeSession Activate() => new OrtDecodeSession(model, loader._cache, loader._rows, ownsModel: true);

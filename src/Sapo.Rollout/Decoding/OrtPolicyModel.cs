@@ -1,21 +1,18 @@
-// One policy version loaded into ONNX Runtime: the decode graph with the weights of model.safetensors given to it where
-// they lie in the mapped file. Nothing is copied until prepacking reorders the matrices, and that can be left out: an
+// One policy version loaded into ONNX Runtime: the decode graph with its weights given to it where they lie in the mapped
+// files. Nothing is copied until prepacking reorders the matrices, and that can be left out: an
 // unpacked session is ready in milliseconds and decodes more slowly; a prepacked one costs a pass over all weights.
 using Microsoft.ML.OnnxRuntime;
-using Microsoft.ML.OnnxRuntime.Tensors;
 using Sapo.Core.Models;
-using Sapo.Core.Safetensors;
 
 namespace Sapo.Rollout.Decoding;
 
-/// <summary>A loaded decode graph. Owns the inference session, the mapping of the weights and the tensors that point into it.</summary>
+/// <summary>A loaded decode graph. Owns the inference session and the mapped weights it reads.</summary>
 internal sealed class OrtPolicyModel : IDisposable
 {
-    private readonly SafetensorsFile _weights;
-    private readonly List<OrtValue> _initializers;
+    private readonly MappedWeights _weights;
 
-    private OrtPolicyModel(PolicyVersion version, InferenceSession session, bool isPrepacked, SafetensorsFile weights, List<OrtValue> initializers) =>
-        (Version, Session, IsPrepacked, _weights, _initializers) = (version, session, isPrepacked, weights, initializers);
+    private OrtPolicyModel(PolicyVersion version, InferenceSession session, bool isPrepacked, Precision precision, MappedWeights weights) =>
+        (Version, Session, IsPrepacked, Precision, _weights) = (version, session, isPrepacked, precision, weights);
 
     /// <summary>The version.</summary>
     public PolicyVersion Version { get; }
@@ -26,36 +23,36 @@ internal sealed class OrtPolicyModel : IDisposable
     /// <summary>Whether its matrices were reordered for speed.</summary>
     public bool IsPrepacked { get; }
 
+    /// <summary>What its weights are read in.</summary>
+    public Precision Precision { get; }
+
+    /// <summary>Bytes of the weights.</summary>
+    public long WeightBytes => _weights.Bytes;
+
     /// <summary>Loads a published policy.</summary>
     /// <param name="policy">The folder.</param>
     /// <param name="config">Its configuration.</param>
     /// <param name="threads">Threads of one run, the caller's included.</param>
     /// <param name="prepack">Whether matrices are reordered for speed.</param>
+    /// <param name="precision">What weights are read in; the folder was written for it.</param>
     /// <exception cref="UserErrorException">A file is missing, broken or does not fit the configuration.</exception>
-    public static OrtPolicyModel Load(PublishedPolicy policy, ModelConfig config, int threads, bool prepack)
+    public static OrtPolicyModel Load(PublishedPolicy policy, ModelConfig config, int threads, bool prepack, Precision precision = Precision.Fp32)
     {
-        var path = Path.Combine(policy.Folder, PublishedPolicy.DecodeGraphFile);
+        var path = Path.Combine(policy.Folder, PublishedPolicy.DecodeGraphFileOf(precision));
         if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a published policy", "Publish or import the model again");
-        var weights = SafetensorsFile.Open(Path.Combine(policy.Folder, PublishedPolicy.WeightsFile));
-        var initializers = new List<OrtValue>();
+        var weights = new MappedWeights();
         InferenceSession? session = null;
         try
         {
             using var options = Options(threads, prepack);
-            foreach (var (name, shape) in config.Parameters())
-            {
-                var initializer = Initializer(weights, name, shape);
-                initializers.Add(initializer);
-                options.AddInitializer(name, initializer);
-            }
+            foreach (var (name, tensor) in weights.Map(policy.Folder, config, precision)) options.AddInitializer(name, tensor);
             session = new InferenceSession(path, options);
-            DecodeGraph.Check(session, config, path);
-            return new OrtPolicyModel(policy.Version, session, prepack, weights, initializers);
+            DecodeGraph.Check(session, config, precision, path);
+            return new OrtPolicyModel(policy.Version, session, prepack, precision, weights);
         }
         catch (Exception failure)
         {
             session?.Dispose();
-            foreach (var initializer in initializers) initializer.Dispose();
             weights.Dispose();
             if (failure is OnnxRuntimeException refused)
                 throw new UserErrorException($"{path} cannot be loaded: {refused.Message}", "the decode graph written for these weights", "Publish or import the model again", refused);
@@ -66,8 +63,7 @@ internal sealed class OrtPolicyModel : IDisposable
     /// <inheritdoc />
     public void Dispose()
     {
-        Session.Dispose(); // first: it reads the initializers until then
-        foreach (var initializer in _initializers) initializer.Dispose();
+        Session.Dispose(); // first: it reads the weights until then
         _weights.Dispose();
         NativeHeap.ReturnFreePages();
     }
@@ -86,15 +82,4 @@ internal sealed class OrtPolicyModel : IDisposable
         if (!prepack) options.AddSessionConfigEntry("session.disable_prepacking", "1");
         return options;
     }
-
-    private static OrtValue Initializer(SafetensorsFile weights, string name, long[] shape)
-    {
-        var entry = weights.Find(name) ?? throw Unfit(weights, $"has no {name}");
-        if (entry.Type != WeightType.F32 || !entry.Shape.AsSpan().SequenceEqual(shape))
-            throw Unfit(weights, $"holds {name} as {entry.Type} [{string.Join(", ", entry.Shape)}], config.json implies F32 [{string.Join(", ", shape)}]");
-        return OrtValue.CreateTensorValueWithData(OrtMemoryInfo.DefaultInstance, TensorElementType.Float, shape, weights.AddressOf(entry), entry.Bytes);
-    }
-
-    private static UserErrorException Unfit(SafetensorsFile weights, string what) =>
-        new($"{weights.Path} {what}", null, "Publish or import the model again");
 }

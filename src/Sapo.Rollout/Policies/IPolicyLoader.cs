@@ -19,9 +19,12 @@ internal interface IPolicyLoader : IDisposable
 internal interface ILoadedPolicy : IDisposable
 {
     /// <summary>Replays probe sequences on rows of its own.</summary>
-    /// <returns>The largest difference from the learner's log-probs.</returns>
-    /// <exception cref="SwapFailedException">It is too large.</exception>
-    double Probe(IReadOnlyList<ProbeSequence> probe);
+    /// <returns>How far they lie from the learner's log-probs; null without sequences.</returns>
+    /// <exception cref="SwapFailedException">Further than the precision explains.</exception>
+    LogProbMismatch? Probe(IReadOnlyList<ProbeSequence> probe);
+
+    /// <summary>Bytes of the weights that were loaded.</summary>
+    long WeightBytes { get; }
 
     /// <summary>A session over the engine's rows; it owns what was loaded from here on.</summary>
     IDecodeSession Activate();

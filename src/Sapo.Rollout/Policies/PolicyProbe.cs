@@ -9,12 +9,6 @@ namespace Sapo.Rollout.Policies;
 /// </summary>
 internal static class PolicyProbe
 {
-    /// <summary>
-    /// Largest accepted difference in log-prob. Two sound fp32 implementations of the same weights differ by about 1e-6 to
-    /// 1e-5 through the order of their sums; a stale, swapped or misread tensor moves log-probs by far more than 1e-3.
-    /// </summary>
-    public const double Tolerance = 1e-4;
-
     /// <summary>Rows that <see cref="Check"/> works in: one for the sequence, the others for positions.</summary>
     public const int Rows = 33; // so that one step checks 32 positions, the most that GenAI takes
 
@@ -24,12 +18,13 @@ internal static class PolicyProbe
     /// <summary>Checks a session.</summary>
     /// <param name="session">Its first <see cref="Rows"/> rows are overwritten; each has <see cref="PositionsFor"/> positions.</param>
     /// <param name="rows">The session's buffers, as they are made.</param>
-    /// <param name="probe">What the learner says.</param>
-    /// <returns>The largest difference.</returns>
-    /// <exception cref="SwapFailedException">It is above <see cref="Tolerance"/>.</exception>
-    public static double Check(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe)
+    /// <param name="probe">What the learner says: at least one sequence.</param>
+    /// <param name="tolerance">How far it may be off.</param>
+    /// <returns>How far it is off.</returns>
+    /// <exception cref="SwapFailedException">Further than it may be.</exception>
+    public static LogProbMismatch Check(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe, ProbeTolerance tolerance)
     {
-        var worst = new Difference(0, 0, 0, 0, 0);
+        var found = new List<Difference>();
         var asked = new List<(int Sequence, int Position)>(Rows - 1); // what each row of the next step predicts
         for (var sequence = 0; sequence < probe.Count; sequence++)
         {
@@ -43,26 +38,27 @@ internal static class PolicyProbe
                 rows.InputIds.Span[row] = ids[next - 1];
                 rows.Lengths.Span[row] = next - 1;
                 rows.ForcedTokens.Span[row] = ids[next];
-                if (asked.Count == Rows - 1) worst = Step(session, rows, probe, asked, worst);
+                if (asked.Count == Rows - 1) Step(session, rows, probe, asked, found);
             }
         }
-        if (asked.Count > 0) worst = Step(session, rows, probe, asked, worst);
-        if (!(worst.Size <= Tolerance)) throw new SwapFailedException(session.Version, worst.Sequence, worst.Position, worst.Expected, worst.Found);
-        return worst.Size;
+        if (asked.Count > 0) Step(session, rows, probe, asked, found);
+        var worst = found.MaxBy(difference => difference.Size)!;
+        var mismatch = new LogProbMismatch(found.Count, found.Average(difference => difference.Size), worst.Size, found.Average(difference => difference.KlTerm));
+        return tolerance.Holds(mismatch) ? mismatch : throw new SwapFailedException(session.Version, (worst.Sequence, worst.Position), worst.Expected, worst.Found, mismatch, tolerance);
     }
 
-    private static Difference Step(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe, List<(int Sequence, int Position)> asked, Difference worst)
+    private static void Step(IDecodeSession session, RowBuffers rows, IReadOnlyList<ProbeSequence> probe, List<(int Sequence, int Position)> asked, List<Difference> found)
     {
         session.Decode(1, asked.Count, truncate: false);
-        foreach (var (index, (sequence, position)) in asked.Index())
-        {
-            double expected = probe[sequence].LogProbs[position], found = rows.UntruncatedLogProbs.Span[1 + index];
-            var size = Math.Abs(expected - found);
-            if (!(size <= worst.Size)) worst = new Difference(double.IsNaN(size) ? double.PositiveInfinity : size, sequence, position, expected, found);
-        }
+        foreach (var (index, (sequence, position)) in asked.Index()) found.Add(new Difference(sequence, position, probe[sequence].LogProbs[position], rows.UntruncatedLogProbs.Span[1 + index]));
         asked.Clear();
-        return worst;
     }
 
-    private readonly record struct Difference(double Size, int Sequence, int Position, double Expected, double Found);
+    private sealed record Difference(int Sequence, int Position, double Expected, double Found)
+    {
+        /// <summary>Infinite where a log-prob is no number, so that it is the worst.</summary>
+        public double Size => double.IsNaN(Found) ? double.PositiveInfinity : Math.Abs(Expected - Found);
+
+        public double KlTerm => double.IsNaN(Found) ? double.PositiveInfinity : Math.Exp(Found - Expected) - 1 - (Found - Expected);
+    }
 }

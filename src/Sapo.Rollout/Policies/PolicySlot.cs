@@ -81,7 +81,7 @@ internal sealed class PolicySlot : IAsyncDisposable
     private async Task<SwapReport> SwapAsync(PublishedPolicy policy, long start, CancellationToken cancel)
     {
         var probed = await LoadAsync(policy, _options.Prepack == "before", cancel).ConfigureAwait(false);
-        lock (_gate) _lastSwap = new SwapReport(policy.Version, probed.BuildMilliseconds, probed.ProbeMilliseconds, probed.Difference, ActiveMilliseconds: 0);
+        lock (_gate) _lastSwap = new SwapReport(policy.Version, probed.BuildMilliseconds, probed.ProbeMilliseconds, probed.Mismatch?.MaxAbsolute ?? 0, ActiveMilliseconds: 0) { Mismatch = probed.Mismatch };
         await SwitchAsync(probed, () => FirstStepDone(Since(start)), cancel).ConfigureAwait(false);
         lock (_gate) _active = policy;
         var done = Update(report => report with { ActiveMilliseconds = Since(start) });
@@ -122,8 +122,8 @@ internal sealed class PolicySlot : IAsyncDisposable
                 {
                     var build = Since(start);
                     Volatile.Write(ref phase, "probe");
-                    var difference = loaded.Probe(policy.Manifest.Probe);
-                    return new ProbedPolicy(loaded, policy.Version, build, Since(start) - build, difference);
+                    var mismatch = loaded.Probe(policy.Manifest.Probe);
+                    return new ProbedPolicy(loaded, policy.Version, build, Since(start) - build, mismatch);
                 }
                 catch
                 {
@@ -179,5 +179,5 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private double Since(long start) => _time.GetElapsedTime(start).TotalMilliseconds;
 
-    private sealed record ProbedPolicy(ILoadedPolicy Loaded, PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, double Difference);
+    private sealed record ProbedPolicy(ILoadedPolicy Loaded, PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, LogProbMismatch? Mismatch);
 }

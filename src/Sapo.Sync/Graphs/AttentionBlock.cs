@@ -28,8 +28,8 @@ internal sealed class AttentionBlock
         (_graph, _config, _weights, _lengths) = (graph, config, weights, lengths);
         var table = RotaryTable.Compute(config, positions);
         int half = config.HeadSize / 2, storedHalf = config.CacheHeadSize / 2;
-        _cosines = graph.NamedConstant<float>("sapo.rotary_cosines", Widened(table.Cosines, half, storedHalf), positions, storedHalf);
-        _sines = graph.NamedConstant<float>("sapo.rotary_sines", Widened(table.Sines, half, storedHalf), positions, storedHalf);
+        _cosines = weights.AsActivation(graph.NamedConstant<float>("sapo.rotary_cosines", Widened(table.Cosines, half, storedHalf), positions, storedHalf));
+        _sines = weights.AsActivation(graph.NamedConstant<float>("sapo.rotary_sines", Widened(table.Sines, half, storedHalf), positions, storedHalf));
     }
 
     /// <summary>Writes one layer's attention.</summary>
@@ -62,8 +62,8 @@ internal sealed class AttentionBlock
 
     private void DeclareCache(string past, string present)
     {
-        _graph.Input(past, ElementType.Float, "batch", _config.KeyValueHeadCount, "past_length", _config.CacheHeadSize);
-        _graph.Output(present, ElementType.Float, "batch", _config.KeyValueHeadCount, "present_length", _config.CacheHeadSize);
+        _graph.Input(past, _weights.Activations, "batch", _config.KeyValueHeadCount, "past_length", _config.CacheHeadSize);
+        _graph.Output(present, _weights.Activations, "batch", _config.KeyValueHeadCount, "present_length", _config.CacheHeadSize);
     }
 
     private Value Heads(Value x, string projection, int heads, string? norm)

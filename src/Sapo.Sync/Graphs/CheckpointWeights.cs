@@ -1,53 +1,95 @@
 using Sapo.Core;
 using Sapo.Core.Models;
+using Sapo.Core.Safetensors;
 using Sapo.Sync.Onnx;
 
 namespace Sapo.Sync.Graphs;
 
 /// <summary>
-/// The parameters of a model as values of a graph. Each is an initializer under its Hugging Face name that points into
-/// model.safetensors; matrices are used as they lie there, [out, in].
+/// The parameters of a model as values of a graph. Each is an initializer that points into a file of weights: in 32 bits under
+/// its Hugging Face name into model.safetensors, where matrices are used as they lie, [out, in]; below that as
+/// <see cref="ReducedLayout"/> says.
 /// </summary>
-/// <param name="graph">The graph that uses them.</param>
-/// <param name="config">The model.</param>
-/// <param name="fileOffsets">First byte of every parameter in model.safetensors, stored as F32.</param>
-internal sealed class CheckpointWeights(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets)
+internal sealed class CheckpointWeights
 {
-    private readonly Dictionary<string, long[]> _shapes = config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
+    private const int IntegerProducts = 4; // MatMulNBits: hidden states are rounded to 8 bits, a scale per row and block, so rows stay independent
+
+    private readonly GraphBuilder _graph;
+    private readonly ModelConfig _config;
+    private readonly ReducedLayout? _reduced;
+    private readonly Dictionary<string, long[]> _shapes;
+    private readonly Dictionary<string, (TensorHeader Header, string File, long Offset)> _places = new(StringComparer.Ordinal);
     private readonly HashSet<string> _declared = new(StringComparer.Ordinal);
 
-    /// <summary>A parameter by its name.</summary>
+    /// <summary>The parameters for one graph.</summary>
+    /// <param name="graph">The graph that uses them.</param>
+    /// <param name="config">The model.</param>
+    /// <param name="fileOffsets">First byte of every parameter in model.safetensors, stored as F32.</param>
+    /// <param name="reduced">Where the precision is below 32 bits: its layout.</param>
+    public CheckpointWeights(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, ReducedLayout? reduced)
+    {
+        (_graph, _config, _reduced) = (graph, config, reduced);
+        _shapes = config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
+        foreach (var (name, shape) in _shapes)
+            if (reduced is null || reduced.IsKept(name)) _places.Add(name, (new TensorHeader(name, WeightType.F32, shape), PublishedPolicy.WeightsFile, fileOffsets[name]));
+        if (reduced is null) return;
+        TensorHeader[] headers = [.. reduced.Tensors.Select(tensor => tensor.Header)];
+        var offsets = SafetensorsWriter.FileOffsets(headers);
+        foreach (var header in headers) _places.Add(header.Name, (header, PublishedPolicy.WeightsFileOf(reduced.Precision), offsets[header.Name]));
+    }
+
+    /// <summary>What hidden states and caches are: 16-bit floats where the weights are, else 32-bit floats.</summary>
+    public ElementType Activations => _reduced?.Precision switch { Precision.Fp16 => ElementType.Float16, Precision.Bf16 => ElementType.BFloat16, _ => ElementType.Float };
+
+    /// <summary>A tensor of the weights by its name.</summary>
     public Value this[string name]
     {
         get
         {
             if (!_declared.Add(name)) return new Value(name);
-            var shape = _shapes[name];
-            var bytes = shape.Aggregate((long)sizeof(float), (product, size) => product * size);
-            return graph.External(name, ElementType.Float, shape, PublishedPolicy.WeightsFile, fileOffsets[name], bytes);
+            var (header, file, offset) = _places[name];
+            return _graph.External(name, TypeOf(header.Type), [.. header.Shape], file, offset, header.Bytes);
         }
     }
 
     /// <summary>x times a stored [out, in] matrix, transposed: [.., in] becomes [.., out].</summary>
-    public Value Project(Value x, string matrix) => graph.Op("com.microsoft.FusedMatMul", [x, this[matrix]], ("transB", 1));
+    public Value Project(Value x, string matrix)
+    {
+        if (_reduced?.IsQuantised(matrix) != true) return _graph.Op("com.microsoft.FusedMatMul", [x, this[matrix]], ("transB", 1));
+        var shape = _shapes[matrix];
+        return _graph.Op(
+            "com.microsoft.MatMulNBits", [x, this[_reduced.IntegersOf(matrix)], this[ReducedLayout.ScalesOf(matrix)]],
+            ("N", (int)shape[0]), ("K", (int)shape[1]), ("bits", _reduced.Bits), ("block_size", ReducedLayout.BlockSize), ("accuracy_level", IntegerProducts));
+    }
+
+    /// <summary>A 32-bit constant or result in the type of the hidden states.</summary>
+    public Value AsActivation(Value x) => Activations == ElementType.Float ? x : _graph.Cast(x, Activations);
 
     /// <summary>A linear layer: <c>name.weight</c> and, where the model has it, <c>name.bias</c>.</summary>
     public Value Linear(Value x, string name, bool bias)
     {
         var product = Project(x, name + ".weight");
-        return bias ? graph.Op("Add", [product, this[name + ".bias"]]) : product;
+        return bias ? _graph.Op("Add", [product, this[name + ".bias"]]) : product;
     }
 
     /// <summary>x / sqrt(mean(x²) + epsilon) * weight over the last dimension, the mean in 32 bits.</summary>
     public Value Norm(Value x, string name) =>
-        graph.Op("SimplifiedLayerNormalization", [x, this[name + ".weight"]], ("axis", -1), ("epsilon", (float)config.RmsNormEpsilon), ("stash_type", 1));
+        _graph.Op("SimplifiedLayerNormalization", [x, this[name + ".weight"]], ("axis", -1), ("epsilon", (float)_config.RmsNormEpsilon), ("stash_type", 1));
 
     /// <summary>Adds a block's output to the residual stream and normalizes the sum.</summary>
     /// <returns>The normalized sum, and the sum.</returns>
     public (Value Normed, Value Residual) AddAndNorm(Value residual, Value added, string name)
     {
-        string normed = graph.NewName("SkipSimplifiedLayerNormalization"), sum = graph.NewName("Residual");
-        graph.Node("com.microsoft.SkipSimplifiedLayerNormalization", [residual, added, this[name + ".weight"]], [normed, "", "", sum], ("epsilon", (float)config.RmsNormEpsilon));
+        string normed = _graph.NewName("SkipSimplifiedLayerNormalization"), sum = _graph.NewName("Residual");
+        _graph.Node("com.microsoft.SkipSimplifiedLayerNormalization", [residual, added, this[name + ".weight"]], [normed, "", "", sum], ("epsilon", (float)_config.RmsNormEpsilon));
         return (new Value(normed), new Value(sum));
     }
+
+    private static ElementType TypeOf(WeightType type) => type switch
+    {
+        WeightType.U8 => ElementType.UInt8,
+        WeightType.F16 => ElementType.Float16,
+        WeightType.BF16 => ElementType.BFloat16,
+        _ => ElementType.Float,
+    };
 }

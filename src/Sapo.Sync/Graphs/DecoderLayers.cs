@@ -4,15 +4,15 @@ using Sapo.Sync.Onnx;
 namespace Sapo.Sync.Graphs;
 
 /// <summary>Writes what all graphs share: embedding, layers, final norm and LM head.</summary>
-internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets)
+internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, ReducedLayout? reduced)
 {
-    private readonly CheckpointWeights _weights = new(graph, config, fileOffsets);
+    private readonly CheckpointWeights _weights = new(graph, config, fileOffsets, reduced);
 
     /// <summary>Token ids to final hidden states.</summary>
     /// <param name="ids">int64 [B, S].</param>
     /// <param name="lengths">The rows' lengths.</param>
     /// <param name="positions">Number of positions the rotary tables cover.</param>
-    /// <returns>Float [B, S, hidden], after the final norm.</returns>
+    /// <returns>[B, S, hidden], after the final norm.</returns>
     public Value Write(Value ids, CacheLengths lengths, int positions)
     {
         var attention = new AttentionBlock(graph, config, _weights, lengths, positions);
@@ -32,11 +32,12 @@ internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IRea
         return normed;
     }
 
-    /// <summary>Hidden states to logits over the vocabulary.</summary>
+    /// <summary>Hidden states to logits over the vocabulary, in 32-bit floats at every precision.</summary>
     public Value Logits(Value hidden)
     {
         graph.Scope = "head";
-        return _weights.Project(hidden, config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+        var logits = _weights.Project(hidden, config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+        return _weights.Activations == ElementType.Float ? logits : graph.Cast(logits, ElementType.Float);
     }
 
     /// <summary>Each row's hidden state at one position: [B, S, hidden] and int64 [B] become [B, hidden].</summary>

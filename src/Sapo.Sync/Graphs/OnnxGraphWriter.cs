@@ -14,13 +14,16 @@ internal sealed class OnnxGraphWriter
     private readonly ModelConfig _config;
     private readonly IReadOnlyDictionary<string, long> _fileOffsets;
     private readonly int _positions;
+    private readonly ReducedLayout? _reduced;
 
     /// <summary>A writer for one model and one layout of its weights.</summary>
     /// <param name="config">The model.</param>
     /// <param name="fileOffsets">First byte of every parameter in model.safetensors.</param>
     /// <param name="maxSequenceLength">Longest sequence that will be run, or null for the model's own limit: bounds the rotary tables.</param>
-    public OnnxGraphWriter(ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, int? maxSequenceLength = null)
+    /// <param name="precision">What weights are read in.</param>
+    public OnnxGraphWriter(ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, int? maxSequenceLength = null, Precision precision = Precision.Fp32)
     {
+        _reduced = precision == Precision.Fp32 ? null : new ReducedLayout(config, precision);
         (_config, _fileOffsets) = (config, fileOffsets);
         _positions = Math.Min(config.MaxPositions, maxSequenceLength ?? int.MaxValue);
     }
@@ -36,7 +39,7 @@ internal sealed class OnnxGraphWriter
         var lengths = new CacheLengths(graph.Input("seqlens_k", ElementType.Int32, "batch"), graph.Input("total_sequence_length", ElementType.Int32));
         var lastIndex = graph.Input("last_index", ElementType.Int64, "batch");
         var inputs = DeclareDrawInputs(graph);
-        var layers = new DecoderLayers(graph, _config, _fileOffsets);
+        var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced);
         var hidden = layers.Write(ids, lengths, _positions);
         var logits = layers.Logits(layers.AtPosition(hidden, lastIndex));
         DeclareSampled(graph, new SamplingHead(graph, _config.VocabSize, inputs).Write(logits));
@@ -48,7 +51,7 @@ internal sealed class OnnxGraphWriter
     {
         var graph = new GraphBuilder("model");
         var (ids, lengths) = DeclareMaskedInputs(graph);
-        var layers = new DecoderLayers(graph, _config, _fileOffsets);
+        var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced);
         var logits = layers.Logits(layers.Write(ids, lengths, _positions));
         graph.Output("logits", logits, ElementType.Float, "batch", "sequence", _config.VocabSize);
         return graph.WriteModel();
@@ -65,7 +68,7 @@ internal sealed class OnnxGraphWriter
         var graph = new GraphBuilder("decode.genai");
         var (ids, lengths) = DeclareMaskedInputs(graph);
         var inputs = DeclareDrawColumns(graph);
-        var layers = new DecoderLayers(graph, _config, _fileOffsets);
+        var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced);
         var hidden = layers.Write(graph.Op("Min", [ids, graph.Scalar(_config.VocabSize - 1L)]), lengths, _positions);
         var logits = layers.Logits(layers.AtPosition(hidden, LastIndex(graph, ids, lengths)));
         var sampled = new SamplingHead(graph, _config.VocabSize, inputs).Write(logits);

@@ -7,6 +7,9 @@ internal enum ElementType
     /// <summary>32-bit float.</summary>
     Float = 1,
 
+    /// <summary>8-bit unsigned integer.</summary>
+    UInt8 = 2,
+
     /// <summary>32-bit signed integer.</summary>
     Int32 = 6,
 
@@ -16,8 +19,14 @@ internal enum ElementType
     /// <summary>One byte, 0 or 1.</summary>
     Bool = 9,
 
+    /// <summary>IEEE 16-bit float.</summary>
+    Float16 = 10,
+
     /// <summary>64-bit float.</summary>
     Double = 11,
+
+    /// <summary>The upper half of a 32-bit float.</summary>
+    BFloat16 = 16,
 }
 
 /// <summary>One dimension of an input or output: a number, or a name where it may differ between calls.</summary>

@@ -1,3 +1,4 @@
+using Sapo.Core.Models;
 using Sapo.Rollout.Decoding;
 
 namespace Sapo.Rollout.Tests.Decoding;
@@ -34,12 +35,36 @@ public sealed class UnpackedOrtDecodeSessionTests(TinyModel model) : DecodeSessi
     internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: false);
 }
 
+/// <summary>The contract with matrices in 8 bits.</summary>
+public sealed class Int8OrtDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
+{
+    internal override int VocabSize => model.Config.VocabSize;
+
+    internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: true, Precision.Int8);
+}
+
+/// <summary>The contract with matrices in 4 bits.</summary>
+public sealed class Int4OrtDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
+{
+    internal override int VocabSize => model.Config.VocabSize;
+
+    internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: true, Precision.Int4);
+}
+
+/// <summary>The contract with weights, activations and caches in 16-bit floats.</summary>
+public sealed class Fp16OrtDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
+{
+    internal override int VocabSize => model.Config.VocabSize;
+
+    internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: true, Precision.Fp16);
+}
+
 internal static class OrtSessions
 {
-    public static IDecodeSession Create(TinyModel model, RowBuffers rows, int positions, bool prepack)
+    public static IDecodeSession Create(TinyModel model, RowBuffers rows, int positions, bool prepack, Precision precision = Precision.Fp32)
     {
-        var cache = new KeyValueCache(model.Config, rows.Rows, positions);
-        return new WithCache(new OrtDecodeSession(OrtPolicyModel.Load(model.Policy, model.Config, threads: 2, prepack), cache, rows, ownsModel: true), cache);
+        var cache = new KeyValueCache(model.Config, rows.Rows, positions, precision);
+        return new WithCache(new OrtDecodeSession(OrtPolicyModel.Load(model.At(precision), model.Config, threads: 2, prepack, precision), cache, rows, ownsModel: true), cache);
     }
 
     /// <summary>Disposes the keys and values with the session.</summary>

@@ -1,3 +1,4 @@
+using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Policies;
@@ -59,7 +60,7 @@ public sealed class PolicySlotTests
     public async Task SwapAsync_ProbeFails_DisposesTheNewVersion()
     {
         await using var run = new Run();
-        run.Loader.BeforeProbe = () => throw new SwapFailedException(new PolicyVersion(1), 0, 3, -1, -2);
+        run.Loader.BeforeProbe = () => throw new SwapFailedException(new PolicyVersion(1), (0, 3), -1, -2, new LogProbMismatch(4, 0.5, 1, 0.3), ProbeTolerance.Of(Precision.Fp32));
         await Assert.ThrowsAsync<SwapFailedException>(() => run.Slot.SwapAsync(Policy(1), default));
         Assert.Equal(1, run.Loader.DisposedUnused);
         Assert.Null(run.Slot.LastSwap);
@@ -135,10 +136,12 @@ public sealed class PolicySlotTests
 
         private sealed class Loaded(FakeLoader loader, FakeDecodeSession session) : ILoadedPolicy
         {
-            public double Probe(IReadOnlyList<ProbeSequence> probe)
+            public long WeightBytes => 0;
+
+            public LogProbMismatch? Probe(IReadOnlyList<ProbeSequence> probe)
             {
                 loader.BeforeProbe?.Invoke();
-                return 0;
+                return null;
             }
 
             public IDecodeSession Activate() => session;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Sapo.Core;
+using Sapo.Core.Models;
 using Sapo.Core.Options;
 
 namespace Sapo.Cli.Commands;
@@ -28,10 +29,21 @@ internal sealed class SamplingArguments
         DefaultValueFactory = _ => 256,
     };
     private readonly Option<long> _seed = new("--seed") { Description = "Seed of the draws: the same seed gives the same completions" };
-    private readonly Option<int> _slots = new("--slots")
+    private readonly Option<string> _session = new("--engine")
     {
-        Description = "Completions decoded at once",
-        DefaultValueFactory = _ => new EngineOptions().Slots,
+        Description = "ort (ONNX Runtime directly) or genai (through ONNX Runtime GenAI, at most 32 slots)",
+        DefaultValueFactory = _ => new EngineOptions().Session,
+        HelpName = "name",
+    };
+    private readonly Option<string> _precision = new("--precision")
+    {
+        Description = $"What weights are read in: {string.Join(", ", PrecisionNames.All)}. Below fp32 log-probs are a little off; by how much is said and saved",
+        DefaultValueFactory = _ => new EngineOptions().Precision,
+        HelpName = "name",
+    };
+    private readonly Option<int?> _slots = new("--slots")
+    {
+        Description = $"Completions decoded at once. Default: {new EngineOptions().Slots}, or {EngineOptions.MostGenAiSlots} with --engine genai",
     };
     private readonly Option<int?> _maxSequenceLength = new("--max-sequence-length")
     {
@@ -48,7 +60,7 @@ internal sealed class SamplingArguments
     /// <summary>Only what says by what engine: for <c>serve</c>, whose requests say how tokens are drawn.</summary>
     public void AddEngineTo(Command command)
     {
-        foreach (var option in (Option[])[_slots, _maxSequenceLength, _threads]) command.Options.Add(option);
+        foreach (var option in (Option[])[_session, _precision, _slots, _maxSequenceLength, _threads]) command.Options.Add(option);
     }
 
     public SamplingOptions Sampling(ParseResult parsed) => new()
@@ -61,8 +73,17 @@ internal sealed class SamplingArguments
         Seed = parsed.GetValue(_seed),
     };
 
-    public EngineOptions Engine(ParseResult parsed) =>
-        new() { Slots = parsed.GetValue(_slots), MaxSequenceLength = parsed.GetValue(_maxSequenceLength) };
+    public EngineOptions Engine(ParseResult parsed)
+    {
+        var session = parsed.GetRequiredValue(_session);
+        return new EngineOptions
+        {
+            Session = session,
+            Precision = parsed.GetRequiredValue(_precision),
+            Slots = parsed.GetValue(_slots) ?? Math.Min(new EngineOptions().Slots, session == "genai" ? EngineOptions.MostGenAiSlots : int.MaxValue),
+            MaxSequenceLength = parsed.GetValue(_maxSequenceLength),
+        }.Validated();
+    }
 
     public int? Threads(ParseResult parsed) => parsed.GetValue(_threads) switch
     {
