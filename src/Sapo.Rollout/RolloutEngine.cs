@@ -105,6 +105,8 @@ public sealed class RolloutEngine : IAsyncDisposable
     {
         var config = ModelConfigReader.Read(policy.Folder);
         var precision = PrecisionNames.Parse(options.Precision);
+        if (!policy.Has(precision))
+            throw new UserErrorException($"{policy.Folder} was not written for {precision.Name()}", "a folder published or imported at that precision", "Publish or import the model with it");
         var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
         KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
         var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize, positions, options.MaxKeptIds);

@@ -50,6 +50,12 @@ public sealed record GenerationStamp
 
     /// <summary>How tokens are drawn.</summary>
     public required Core.SamplingOptions Sampling { get; init; }
+
+    /// <summary>What decoded: ort or genai.</summary>
+    public required string Session { get; init; }
+
+    /// <summary>What weights were read in.</summary>
+    public required string Precision { get; init; }
 }
 
 /// <summary>Reads and writes them.</summary>

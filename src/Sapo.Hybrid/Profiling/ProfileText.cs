@@ -9,17 +9,18 @@ public static class ProfileText
     /// <summary>A rollout engine's profile.</summary>
     public static string Of(RolloutProfile profile)
     {
-        var speed = new ProfileTable("slots", "prompt", "new", "tokens/s", "decode tok/s", "prefill tok/s", "ms/step", "slots used", "KV MiB", "of bandwidth", "of GEMM", "prefill of GEMM");
-        var split = new ProfileTable("slots", "prompt", "new", "decode", "prefill", "copies", "host", "prompt tokens computed", "requested");
+        var speed = new ProfileTable("engine", "slots", "prompt", "new", "tokens/s", "decode tok/s", "prefill tok/s", "ms/step", "slots used", "KV MiB", "of bandwidth", "of GEMM", "prefill of GEMM");
+        var split = new ProfileTable("engine", "slots", "prompt", "new", "decode", "prefill", "copies", "host", "prompt tokens computed", "requested");
         foreach (var point in profile.Points)
         {
+            var engine = $"{point.Workload.Session} {point.Workload.Precision}";
             var (slots, prompt, fresh) = (Count(point.Workload.Slots), Count(point.Workload.PromptTokens), Count(point.Workload.NewTokens));
             var busy = point.BusySeconds;
             speed.Add(
-                slots, prompt, fresh, Number(point.TokensPerSecond), Number(point.DecodeTokensPerSecond), Number(point.PrefillTokensPerSecond), Number(point.MillisecondsPerStep), Percent(point.SlotUtilisation),
+                engine, slots, prompt, fresh, Number(point.TokensPerSecond), Number(point.DecodeTokensPerSecond), Number(point.PrefillTokensPerSecond), Number(point.MillisecondsPerStep), Percent(point.SlotUtilisation),
                 Number(point.KeyValueBytes / Mebi), Percent(point.DecodeShareOfBandwidth), Percent(point.DecodeShareOfMatrixRate), Percent(point.PrefillShareOfMatrixRate));
             split.Add(
-                slots, prompt, fresh, Percent(point.DecodeSeconds / busy), Percent(point.PrefillSeconds / busy), Percent(point.CopySeconds / busy), Percent(point.HostShare), Count(point.PromptTokensComputed), Count(point.PromptTokensRequested));
+                engine, slots, prompt, fresh, Percent(point.DecodeSeconds / busy), Percent(point.PrefillSeconds / busy), Percent(point.CopySeconds / busy), Percent(point.HostShare), Count(point.PromptTokensComputed), Count(point.PromptTokensRequested));
         }
         return $"{Head(profile.Context, profile.Limits, profile.Model)}\n{speed}\n{split}\n{Of(profile.Swap)}";
     }

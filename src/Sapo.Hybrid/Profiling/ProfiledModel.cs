@@ -12,7 +12,7 @@ public sealed class ProfiledModel : IDisposable
 
     private readonly string? _temporary;
     private readonly Action<string> _say;
-    private ServedModel? _served;
+    private readonly Dictionary<Precision, ServedModel> _served = [];
 
     private ProfiledModel(string name, string folder, string? temporary, Action<string> say)
     {
@@ -29,9 +29,17 @@ public sealed class ProfiledModel : IDisposable
     /// <summary>The architecture.</summary>
     public ModelConfig Config { get; }
 
-    /// <summary>The model as an engine serves it; imported at the first call where it has to be.</summary>
+    /// <summary>The model as an engine serves it in 32 bits; imported at the first call where it has to be.</summary>
     /// <exception cref="UserErrorException">The folder is broken, or the disk is full.</exception>
-    public PublishedPolicy Policy => (_served ??= ServedModel.Open(Folder, Precision.Fp32, _say)).Policy;
+    public PublishedPolicy Policy => PolicyAt(Precision.Fp32);
+
+    /// <summary>The same at any precision.</summary>
+    /// <exception cref="UserErrorException">The folder is broken, the disk is full, or the model cannot be served at the precision.</exception>
+    public PublishedPolicy PolicyAt(Precision precision)
+    {
+        if (!_served.TryGetValue(precision, out var served)) _served.Add(precision, served = ServedModel.Open(Folder, precision, _say));
+        return served.Policy;
+    }
 
     /// <summary>Opens a folder or makes a shape; exactly one of them is named.</summary>
     /// <param name="folder">A published policy or a Hugging Face folder, or null.</param>
@@ -61,7 +69,7 @@ public sealed class ProfiledModel : IDisposable
     /// <summary>Removes what was made.</summary>
     public void Dispose()
     {
-        _served?.Dispose();
+        foreach (var served in _served.Values) served.Dispose();
         if (_temporary is not null) Directory.Delete(_temporary, recursive: true);
     }
 }

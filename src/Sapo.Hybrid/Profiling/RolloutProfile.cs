@@ -1,5 +1,6 @@
 using Sapo.Core;
 using Sapo.Core.Models;
+using Sapo.Core.Options;
 using Sapo.Learner.Batches;
 using Sapo.Rollout;
 
@@ -20,6 +21,12 @@ public sealed record RolloutWorkload
     /// <summary>Completions per prompt.</summary>
     public int GroupSize { get; init; } = 8;
 
+    /// <summary>What decodes: ort or genai.</summary>
+    public string Session { get; init; } = "ort";
+
+    /// <summary>What weights are read in.</summary>
+    public string Precision { get; init; } = "fp32";
+
     /// <summary>How often every slot is filled.</summary>
     public int Rounds { get; init; } = 2;
 
@@ -38,6 +45,7 @@ public sealed record RolloutWorkload
     {
         foreach (var (name, value) in new[] { ("slots", Slots), ("prompt", PromptTokens), ("new", NewTokens), ("group", GroupSize), ("rounds", Rounds) })
             if (value < 1) throw new UserErrorException($"--{name} is {value}", "at least 1", "Correct the command line");
+        new EngineOptions { Session = Session, Precision = Precision, Slots = Slots }.Validated();
         return this;
     }
 }
@@ -111,8 +119,8 @@ public sealed record RolloutPoint
     /// <summary>Sampled tokens per second inside decode runs.</summary>
     public double DecodeTokensPerSecond => GeneratedTokens / DecodeSeconds;
 
-    /// <summary>Prompt tokens per second inside prefill runs; 0 where prompts of one token need none.</summary>
-    public double PrefillTokensPerSecond => PrefillSeconds > 0 ? PromptTokensComputed / PrefillSeconds : 0;
+    /// <summary>Prompt tokens per second inside prefill runs; 0 where there are none: for prompts of one token, and where a GenAI batch's first step computes its prompts.</summary>
+    public double PrefillTokensPerSecond => PrefillSeconds > 0 && Workload.Session != "genai" ? PromptTokensComputed / PrefillSeconds : 0;
 
     /// <summary>Milliseconds per decode step.</summary>
     public double MillisecondsPerStep => 1000 * DecodeSeconds / DecodeSteps;
@@ -136,7 +144,8 @@ public sealed record RolloutPoint
         long steps = after.DecodeSteps - before.DecodeSteps, tokens = after.GeneratedTokens - before.GeneratedTokens, computed = after.PromptTokensComputed - before.PromptTokensComputed;
         var (prefill, decode) = (after.PrefillSeconds - before.PrefillSeconds, after.DecodeSeconds - before.DecodeSeconds);
         double rows = (double)tokens / steps, positions = workload.PromptTokens + workload.NewTokens / 2.0, prompt = workload.PromptTokens - 1;
-        var bytes = ReadWeightBytes(config) + rows * positions * KeyValueBytesPerToken(config);
+        var precision = PrecisionNames.Parse(workload.Precision);
+        var bytes = ReadWeightBytes(config, precision) + rows * positions * KeyValueBytesPerToken(config, precision);
         var flops = FlopCount.Forward(config, rows, rows * positions, rows);
         var prefillFlops = computed == 0 ? 0 : FlopCount.Forward(config, computed, computed * (prompt + 1) / 2, computed / prompt);
         return new RolloutPoint
@@ -160,18 +169,26 @@ public sealed record RolloutPoint
             FlopsPerStep = flops,
             DecodeShareOfBandwidth = bytes * steps / decode / limits.ReadBytesPerSecond,
             DecodeShareOfMatrixRate = flops * steps / decode / limits.MatrixFlopsPerSecond,
-            PrefillShareOfMatrixRate = prefill > 0 ? prefillFlops / prefill / limits.MatrixFlopsPerSecond : 0,
+            PrefillShareOfMatrixRate = prefill > 0 && workload.Session != "genai" ? prefillFlops / prefill / limits.MatrixFlopsPerSecond : 0,
         };
     }
 
     private static double Utilisation(EngineCounters before, EngineCounters after) =>
         after.SlotStepsAvailable == before.SlotStepsAvailable ? 1 : (double)(after.SlotStepsUsed - before.SlotStepsUsed) / (after.SlotStepsAvailable - before.SlotStepsAvailable);
 
-    /// <summary>An embedding apart from the head is looked up by rows, not read.</summary>
-    private static long ReadWeightBytes(ModelConfig config) =>
-        sizeof(float) * (config.ParameterCount - (config.TieWordEmbeddings ? 0 : (long)config.VocabSize * config.HiddenSize));
+    /// <summary>An embedding is looked up by rows, not read; the head is read, also where it is the embedding.</summary>
+    private static long ReadWeightBytes(ModelConfig config, Precision precision)
+    {
+        var layout = precision == Precision.Fp32 ? null : new ReducedLayout(config, precision);
+        var embedding = (long)config.VocabSize * config.HiddenSize;
+        if (layout is null) return sizeof(float) * (config.ParameterCount - (config.TieWordEmbeddings ? 0 : embedding));
+        var kept = config.Parameters().Where(parameter => layout.IsKept(parameter.Name)).Sum(parameter => parameter.Shape.Aggregate((long)sizeof(float), (product, size) => product * size));
+        var reduced = layout.Tensors.Sum(tensor => tensor.Header.Bytes);
+        return layout.Bits > 0 ? reduced + kept - sizeof(float) * embedding : reduced - (config.TieWordEmbeddings ? 0 : sizeof(ushort) * embedding);
+    }
 
-    private static double KeyValueBytesPerToken(ModelConfig config) => 2.0 * sizeof(float) * config.LayerCount * config.KeyValueHeadCount * config.CacheHeadSize;
+    private static double KeyValueBytesPerToken(ModelConfig config, Precision precision) =>
+        2.0 * (precision is Precision.Fp16 or Precision.Bf16 ? sizeof(ushort) : sizeof(float)) * config.LayerCount * config.KeyValueHeadCount * config.CacheHeadSize;
 }
 
 /// <summary>A version switch while every slot decodes, in milliseconds from its beginning unless said; once with prepacking behind the switch, once before it.</summary>

@@ -2,6 +2,7 @@
 // and its counters before and after are compared. Nothing runs inside the engine that does not run in training.
 using Sapo.Core;
 using Sapo.Core.Machine;
+using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Rollout;
 
@@ -30,7 +31,7 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
     {
         CheckFit(workload.Validated());
         var options = Options(workload, swap: "drain", prepacked ? "before" : "never");
-        var engine = await RolloutEngine.StartAsync(model.Policy, options, threads, tokenizer: null, cancel).ConfigureAwait(false);
+        var engine = await RolloutEngine.StartAsync(model.PolicyAt(PrecisionNames.Parse(workload.Precision)), options, threads, tokenizer: null, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             await WarmUpAsync(engine, workload, cancel).ConfigureAwait(false);
@@ -67,7 +68,7 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
 
     /// <summary>Sweeps workloads and measures one switch.</summary>
     /// <param name="model">The model; not owned.</param>
-    /// <param name="workloads">At least one; the first one's slots decode during the switch.</param>
+    /// <param name="workloads">At least one; the first one's slots decode during the switch, on session ort in 32 bits.</param>
     /// <param name="threads">Threads of the engine; null takes every core.</param>
     /// <param name="say">Told how far it is.</param>
     /// <param name="time">The clock.</param>
@@ -84,11 +85,11 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
         var points = new List<RolloutPoint>();
         foreach (var workload in workloads)
         {
-            say($"{workload.Validated().Slots} slots, prompt {workload.PromptTokens}, {workload.NewTokens} new ...");
+            say($"{workload.Session} {workload.Precision}, {workload.Validated().Slots} slots, prompt {workload.PromptTokens}, {workload.NewTokens} new ...");
             points.Add(await profiler.MeasureAsync(workload, budget, prepacked: true, cancel).ConfigureAwait(false));
         }
         say("Switching versions ...");
-        var swap = await profiler.MeasureSwapAsync(workloads[0], budget, cancel).ConfigureAwait(false);
+        var swap = await profiler.MeasureSwapAsync(workloads[0] with { Session = "ort", Precision = "fp32" }, budget, cancel).ConfigureAwait(false);
         return new RolloutProfile(context, limits, ProfiledModelInfo.Of(model), points, swap);
     }
 
@@ -148,7 +149,7 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
     private Prompt PromptOf(long id, RolloutWorkload workload) => new() { Id = id, TokenIds = ProfileTokens.Of((int)id, workload.PromptTokens, model.Config.VocabSize) };
 
     private static EngineOptions Options(RolloutWorkload workload, string swap, string prepack) =>
-        new() { Slots = workload.Slots, MaxSequenceLength = workload.PromptTokens + workload.NewTokens, Swap = swap, Prepack = prepack };
+        new() { Session = workload.Session, Precision = workload.Precision, Slots = workload.Slots, MaxSequenceLength = workload.PromptTokens + workload.NewTokens, Swap = swap, Prepack = prepack };
 
     private void CheckFit(RolloutWorkload workload)
     {

@@ -8,6 +8,7 @@ using Sapo.Core;
 using Sapo.Core.Machine;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
+using Sapo.Hybrid.Generation;
 using Sapo.Hybrid.Preferences;
 using Sapo.Hybrid.Reports;
 using Sapo.Hybrid.Rollouts;
@@ -95,6 +96,7 @@ public sealed class RunSession
         await using (engine.ConfigureAwait(false))
         {
             var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
+            SayPrecision(engine);
             var run = new RunParts(
                 _options, task, judge, device, learner, publisher, engine, _stages,
                 _options.Curriculum is { } curriculum ? new Curriculum(curriculum, task, start.SolveCounts ?? new Dictionary<long, SolveCount>()) : null,
@@ -109,6 +111,17 @@ public sealed class RunSession
         }
         var report = ReportPage.Html(ReportData.Read(_folder, _options, learner.Config.ParameterCount, MachineProbe.Look(_folder.Path)));
         AtomicFile.WriteAllBytes(_folder.Report, System.Text.Encoding.UTF8.GetBytes(report));
+    }
+
+    /// <summary>Below 32 bits the sampler is another policy than the learner's: says how far off, and what takes it into account.</summary>
+    private void SayPrecision(RolloutEngine engine)
+    {
+        if (_options.Engine.Precision == Precision.Fp32.Name() || engine.Mismatch is not { } mismatch) return;
+        _observer.Say(new PrecisionReport(_options.Engine.Precision, "the learner", mismatch).ToString());
+        if (_options.Objective.Correction is null || _options.Learner.Anchor != LearnerOptions.RecomputedAnchor)
+            _observer.Say(
+                "warning: completions are sampled from rounded weights. With learner.anchor \"behaviour\" every ratio contains the rounding; "
+                + "learner.anchor \"recomputed\" with objective.correction {} separates the two: clipping sees the policy's change, a truncated weight the rounding.");
     }
 
     private PolicyLearner LoadLearner(string model) =>

@@ -104,10 +104,12 @@ internal sealed class StepJournal(
             Comparison = _comparison,
             Learner = Summaries.Learner(learned.Policy),
             Preferences = learned.Preferences,
+            Probe = run.Engine.Mismatch,
             Time = new StepTime
             {
                 ElapsedSeconds = clock.ElapsedSeconds,
                 PhaseSeconds = seconds,
+                PrecisionSeconds = run.Publisher.PrecisionSeconds,
                 EngineTokensPerSecond = Rate(
                     counters.GeneratedTokens - before.GeneratedTokens, WorkSeconds(counters) - WorkSeconds(before)),
                 Swap = SwapTime.Of(_served),

@@ -32,6 +32,9 @@ public sealed record StepRecord
     /// <summary>The preference stage after the step; null where there was none.</summary>
     public required PreferenceSummary? Preferences { get; init; }
 
+    /// <summary>How far the engine's log-probs of the probe sequences lie from the learner's under the version this step led to.</summary>
+    public required LogProbMismatch? Probe { get; init; }
+
     /// <summary>How long it took.</summary>
     public required StepTime Time { get; init; }
 }
@@ -156,6 +159,9 @@ public sealed record StepTime
 
     /// <summary>Seconds in each phase.</summary>
     public required IReadOnlyDictionary<string, double> PhaseSeconds { get; init; }
+
+    /// <summary>Seconds of the publish phase that writing the version at the engine's precision took; 0 in 32 bits.</summary>
+    public required double PrecisionSeconds { get; init; }
 
     /// <summary>
     /// Tokens sampled per second of the engine's work since the step before; with a staleness above 0 it works behind

@@ -49,6 +49,6 @@ public sealed class GenerationOutputTests
 
     private static GenerationStamp Stamp(long seed) => new()
     {
-        Model = "m", Weights = "w", Prompts = "p", Samples = 4, LogProbs = false, Chat = false, Sampling = new SamplingOptions { Seed = seed },
+        Model = "m", Weights = "w", Prompts = "p", Samples = 4, LogProbs = false, Chat = false, Sampling = new SamplingOptions { Seed = seed }, Session = "ort", Precision = "fp32",
     };
 }

@@ -226,7 +226,7 @@ public sealed class PolicyPublisherTests : IDisposable
         Assert.Equal("float32", document.RootElement.GetProperty("torch_dtype").GetString());
     }
 
-    private PolicyPublisher NewPublisher(Disk? disk = null) => new(Policies, _model, TimeProvider.System, maxSequenceLength: null, phaseDeadline: null, disk ?? new Disk());
+    private PolicyPublisher NewPublisher(Disk? disk = null) => new(Policies, _model, TimeProvider.System, maxSequenceLength: null, phaseDeadline: null, Precision.Fp32, disk ?? new Disk());
 
     private void AssertFolders(params string[] expected) =>
         Assert.Equal(expected, Directory.GetDirectories(Policies).Select(folder => Path.GetFileName(folder)).Order(StringComparer.Ordinal).ToArray());

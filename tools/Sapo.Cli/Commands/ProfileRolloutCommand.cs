@@ -1,4 +1,6 @@
 using System.CommandLine;
+using Sapo.Core.Models;
+using Sapo.Core.Options;
 using Sapo.Hybrid.Profiling;
 
 namespace Sapo.Cli.Commands;
@@ -10,12 +12,15 @@ internal static class ProfileRolloutCommand
         var slots = Several("--slots", "Completions decoded at once; several numbers are swept", 16, 64);
         var prompts = Several("--prompt", "Tokens per prompt; several are swept", 64);
         var fresh = Several("--new", "Tokens per completion; several are swept", 64);
+        var sessions = Named("--engine", "What decodes: ort or genai (at most 32 slots); several are compared", new EngineOptions().Session);
+        var precisions = Named("--precision", $"What weights are read in: {string.Join(", ", PrecisionNames.All)}; several are compared", new EngineOptions().Precision);
         var groupSize = new Option<int>("--group") { Description = "Completions per prompt", DefaultValueFactory = _ => 8 };
         var rounds = new Option<int>("--rounds") { Description = "How often every slot is filled", DefaultValueFactory = _ => 2 };
         var command = new ExampleCommand("rollout", "Time the rollout engine: tokens/s, time split, memory, shares of what the machine can do, switches of versions.",
             "sapo profile rollout --shape 100m --slots 16 64 --prompt 64 --new 128",
+            "sapo profile rollout --shape 100m --slots 16 32 --engine ort genai --precision fp32 int8 int4",
             "sapo profile rollout --model runs/out/quickstart/final --slots 256 --prompt 8 --new 40")
-        { slots, prompts, fresh, groupSize, rounds };
+        { slots, prompts, fresh, groupSize, rounds, sessions, precisions };
         var common = new ProfileArguments();
         common.AddTo(command);
         command.SetAction(async (parsed, cancel) =>
@@ -25,7 +30,9 @@ internal static class ProfileRolloutCommand
                 .. from slot in parsed.GetRequiredValue(slots)
                    from prompt in parsed.GetRequiredValue(prompts)
                    from tokens in parsed.GetRequiredValue(fresh)
-                   select new RolloutWorkload { Slots = slot, PromptTokens = prompt, NewTokens = tokens, GroupSize = parsed.GetValue(groupSize), Rounds = parsed.GetValue(rounds) }.Validated(),
+                   from precision in parsed.GetRequiredValue(precisions)
+                   from session in parsed.GetRequiredValue(sessions)
+                   select new RolloutWorkload { Session = session, Precision = precision, Slots = slot, PromptTokens = prompt, NewTokens = tokens, GroupSize = parsed.GetValue(groupSize), Rounds = parsed.GetValue(rounds) }.Validated(),
             ];
             using var model = common.Open(parsed);
             var profile = await RolloutProfiler.ProfileAsync(model, workloads, common.Threads(parsed), Console.Error.WriteLine, TimeProvider.System, cancel);
@@ -35,6 +42,9 @@ internal static class ProfileRolloutCommand
         });
         return command;
     }
+
+    private static Option<string[]> Named(string name, string description, string usual) =>
+        new(name) { Description = description, DefaultValueFactory = _ => [usual], AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore, HelpName = "name" };
 
     private static Option<int[]> Several(string name, string description, params int[] usual) =>
         new(name) { Description = description, DefaultValueFactory = _ => usual, AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore };
