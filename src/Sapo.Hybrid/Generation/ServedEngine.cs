@@ -74,7 +74,7 @@ public static class ServedEngine
     private static async Task<IReadOnlyList<ProbeSequence>> SampleAsync(PublishedPolicy policy, EngineOptions options, int threads, CancellationToken cancel)
     {
         var config = ModelConfigReader.Read(policy.Folder);
-        var first = config.BeginTokenId ?? config.EndTokenIds.FirstOrDefault();
+        var first = config.BeginTokenId ?? (config.EndTokenIds.Count > 0 ? config.EndTokenIds[0] : 0);
         var length = Math.Min(SequenceTokens, Math.Min(config.MaxPositions, options.MaxSequenceLength ?? int.MaxValue) - 2);
         var exact = new EngineOptions { Slots = Sequences, MaxSequenceLength = length + 1 };
         var engine = await RolloutEngine.StartAsync(policy, exact, threads, tokenizer: null, cancel).ConfigureAwait(false);
