@@ -46,7 +46,7 @@ internal sealed class ContinuousBatch : IDisposable
     {
         if (session.Version == _active.Session.Version)
         {
-            _retired.Add(_active.Replace(session, firstStep));
+            _retired.Add(_active.Replace(session, _active.FirstStep + firstStep)); // the version's first step may still be to come
             return true;
         }
         if (_active.Running == 0 || _settings.SwitchInFlight)

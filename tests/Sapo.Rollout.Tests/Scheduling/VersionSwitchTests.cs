@@ -134,6 +134,17 @@ public sealed class VersionSwitchTests
     }
 
     [Fact]
+    public async Task SwitchAsync_SameVersionBeforeItsFirstStep_StillReportsThatStep()
+    {
+        await using var harness = new SchedulerHarness(slots: 2);
+        var steps = 0;
+        await harness.Scheduler.SwitchAsync(harness.NewSession(1), () => Interlocked.Increment(ref steps), default);
+        await harness.Scheduler.SwitchAsync(harness.NewSession(1), firstStep: null, default); // the prepacked session, while nothing decodes
+        await harness.Generate(Prompt(1, 4), groupSize: 1, maxNewTokens: 3);
+        Assert.Equal(1, Volatile.Read(ref steps));
+    }
+
+    [Fact]
     public async Task SwitchAsync_FirstStep_IsReportedOnce()
     {
         await using var harness = new SchedulerHarness(slots: 2);
