@@ -47,7 +47,7 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     private StepReport RunMiniBatches(TrainingBatch batch, double learningRate, PolicyVersion version)
     {
         var measured = new StepMeasurements(model);
-        var (old, referenced) = measured.Time("anchor", () => AnchorPasses(batch));
+        var (old, referenced) = AnchorPasses(batch, measured);
         foreach (var miniBatch in batch.MiniBatches)
         {
             var rows = miniBatch.Computed(_silentToo);
@@ -87,7 +87,7 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     {
         var facts = new List<TokenDistributions>();
         var values = measured.Time("forward", () => Evaluate(
-            model, [rows], _distributions is null ? null : (part, packed, headInput) => facts.Add(_distributions.Look(part, packed, headInput, learningRate))));
+            model, [rows], measured, _distributions is null ? null : (part, packed, headInput) => facts.Add(_distributions.Look(part, packed, headInput, learningRate))));
         var whole = prepared with
         {
             LogProbs = Flat(rows, values, value => value.LogProbs), Entropies = Flat(rows, values, value => value.Entropies),
@@ -120,21 +120,24 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
     /// Rows are packed as each mini-batch will pack them: the same products then round in the same way, and the ratios of the
     /// first optimizer step are 1 to the last bit.
     /// </summary>
-    private (Dictionary<TrainingRow, HeadResult>? Old, Dictionary<TrainingRow, HeadResult>? Reference) AnchorPasses(TrainingBatch batch)
+    private (Dictionary<TrainingRow, HeadResult>? Old, Dictionary<TrainingRow, HeadResult>? Reference) AnchorPasses(TrainingBatch batch, StepMeasurements measured)
     {
         TrainingRow[][] rows = [.. batch.MiniBatches.Select(miniBatch => miniBatch.Computed(_silentToo))];
         var needsOld = options.Anchor == LearnerOptions.RecomputedAnchor || objective.Needs.HasFlag(ObjectiveNeeds.OldPolicy);
-        return (needsOld ? Evaluate(model, rows, _distributions is { ComparesWithOldPolicy: true } ? _distributions.Remember : null) : null, reference is null ? null : Evaluate(reference, rows));
+        return (
+            needsOld ? measured.Time("anchor", () => Evaluate(model, rows, measured, _distributions is { ComparesWithOldPolicy: true } ? _distributions.Remember : null)) : null,
+            reference is null ? null : measured.Time("reference", () => Evaluate(reference, rows, measured)));
     }
 
     /// <summary>Log-probs and entropies of rows, each computed once; <paramref name="look"/> also sees each micro-batch's rows and its head input.</summary>
-    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[][] miniBatches, Action<TrainingRow[], PackedTokens, Tensor>? look = null)
+    private Dictionary<TrainingRow, HeadResult> Evaluate(DecoderModel policy, TrainingRow[][] miniBatches, StepMeasurements measured, Action<TrainingRow[], PackedTokens, Tensor>? look = null)
     {
         var values = new Dictionary<TrainingRow, HeadResult>(ReferenceEqualityComparer.Instance);
         foreach (var micro in miniBatches.SelectMany(rows => MicroBatches([.. rows.Where(row => !values.ContainsKey(row))])))
         {
             using var packed = MicroBatchPlan.Pack(micro, device);
             var part = policy.Evaluate(packed, look is null ? null : headInput => look(micro, packed, headInput));
+            measured.AddForward(policy, packed);
             var start = 0;
             foreach (var row in micro)
             {

@@ -37,6 +37,13 @@ internal sealed class StepMeasurements(DecoderModel model)
         _flopsWithoutSharing += FlopCount.TrainingWithoutSharing(model.Config, packed, model.Weights.Adapter);
     }
 
+    /// <summary>Counts a micro-batch that some policy computed without a gradient.</summary>
+    public void AddForward(DecoderModel policy, PackedTokens packed)
+    {
+        _flops += FlopCount.Forward(policy.Config, packed, policy.Weights.Adapter);
+        _flopsWithoutSharing += FlopCount.ForwardWithoutSharing(policy.Config, packed, policy.Weights.Adapter);
+    }
+
     /// <summary>Counts a micro-batch's share of the mini-batch's load-balance loss.</summary>
     public void AddRouterBalance(double share) => _routerBalance = (_routerBalance ?? 0) + share;
 

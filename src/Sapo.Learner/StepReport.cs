@@ -51,14 +51,14 @@ public sealed record StepReport
     /// <summary>Tokens computed with gradient, each group's prompt once per micro-batch.</summary>
     public required long ComputedTokens { get; init; }
 
-    /// <summary>Floating-point operations of forward and backward passes.</summary>
+    /// <summary>Floating-point operations of forward and backward passes, those of anchor and reference policy included.</summary>
     public required double Flops { get; init; }
 
     /// <summary>Further operations that repeating the prompt for every completion would have cost.</summary>
     public required double FlopsSavedBySharing { get; init; }
 
     /// <summary>
-    /// Seconds in <c>anchor</c>, <c>forward</c> (layers; where the objective needs a pass over the whole mini-batch first, that pass with its head), <c>head</c> (both
+    /// Seconds in <c>anchor</c> (old log-probs), <c>reference</c> (those of a reference policy), <c>forward</c> (layers; where the objective needs a pass over the whole mini-batch first, that pass with its head), <c>head</c> (both
     /// directions), <c>objective</c>, <c>backward</c> (layers) and <c>optimizer</c>; a phase that did not occur is absent.
     /// </summary>
     public required IReadOnlyDictionary<string, double> Seconds { get; init; }

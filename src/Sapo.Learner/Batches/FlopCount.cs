@@ -24,30 +24,47 @@ public static class FlopCount
             + targets * 2 * config.HiddenSize * config.VocabSize;
     }
 
+    /// <summary>One forward pass of packed groups, an adapter's products included.</summary>
+    internal static double Forward(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter) => Forward(config, Work.Of(batch), adapter);
+
+    /// <summary>The same with every prompt repeated.</summary>
+    internal static double ForwardWithoutSharing(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter) => Forward(config, Work.WithoutSharing(batch), adapter);
+
     /// <summary>Forward and backward pass of packed groups.</summary>
-    internal static double Training(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter = null) =>
-        Training(config, batch.TokenCount, batch.Groups.Sum(group => Pairs(group, shared: true)), batch.Targets.Length, adapter);
+    internal static double Training(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter = null) => Training(config, Work.Of(batch), adapter);
 
     /// <summary>What the same groups would cost with every prompt repeated.</summary>
-    internal static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter = null) =>
-        Training(config, batch.Groups.Sum(group => Rows(group).Sum(row => (double)group.Prompt.Length + row.TokenIds.Length - 1)),
-            batch.Groups.Sum(group => Pairs(group, shared: false)), batch.Targets.Length, adapter);
+    internal static double TrainingWithoutSharing(ModelConfig config, PackedTokens batch, LowRankAdapter? adapter = null) => Training(config, Work.WithoutSharing(batch), adapter);
+
+    private static double Forward(ModelConfig config, Work work, LowRankAdapter? adapter) =>
+        Forward(config, work.Tokens, work.Pairs, work.Targets) + LowRank(config, work, adapter);
 
     /// <summary>
     /// The backward pass costs twice the forward pass: a product for the input's gradient and one for the weight's. A frozen weight
-    /// saves the latter; the adapter's own products cost what any other do.
+    /// saves the latter; attention's scores and the adapter's own products cost what they always do.
     /// </summary>
-    private static double Training(ModelConfig config, double tokens, double pairs, double targets, LowRankAdapter? adapter)
+    private static double Training(ModelConfig config, Work work, LowRankAdapter? adapter)
     {
-        if (adapter is null) return 3 * Forward(config, tokens, pairs, targets);
-        var attention = Forward(config, 0, pairs, 0);
-        var lowRank = 2 * tokens * adapter.Modules.Sum(module => (module.Inputs + module.Outputs) * module.Rank * ShareOfTokens(config, module.Name));
-        return 2 * Forward(config, tokens, pairs, targets) + attention + 3 * lowRank;
+        var forward = Forward(config, work.Tokens, work.Pairs, work.Targets);
+        return adapter is null ? 3 * forward : 2 * forward + Forward(config, 0, work.Pairs, 0) + 3 * LowRank(config, work, adapter);
     }
+
+    private static double LowRank(ModelConfig config, Work work, LowRankAdapter? adapter) =>
+        adapter is null ? 0 : 2 * work.Tokens * adapter.Modules.Sum(module => (module.Inputs + module.Outputs) * module.Rank * ShareOfTokens(config, module.Name));
 
     /// <summary>An expert sees the tokens that chose it.</summary>
     private static double ShareOfTokens(ModelConfig config, string module) =>
         config.Mixture is { } mixture && module.Contains(".experts.", StringComparison.Ordinal) ? (double)mixture.ExpertsPerToken / mixture.Experts : 1;
+
+    /// <summary>What is computed: see <see cref="Forward(ModelConfig, double, double, double)"/>.</summary>
+    private readonly record struct Work(double Tokens, double Pairs, double Targets)
+    {
+        public static Work Of(PackedTokens batch) => new(batch.TokenCount, batch.Groups.Sum(group => FlopCount.Pairs(group, shared: true)), batch.Targets.Length);
+
+        public static Work WithoutSharing(PackedTokens batch) => new(
+            batch.Groups.Sum(group => Rows(group).Sum(row => (double)group.Prompt.Length + row.TokenIds.Length - 1)),
+            batch.Groups.Sum(group => FlopCount.Pairs(group, shared: false)), batch.Targets.Length);
+    }
 
     private static double Pairs(TokenGroup group, bool shared)
     {

@@ -97,6 +97,22 @@ public sealed class PolicyLearnerTests
     }
 
     [Fact]
+    public void Step_WithReferencePolicy_CountsItsForwardPassOnce()
+    {
+        using var model = new TinyModel();
+        StepReport Report(KlOptions? kl)
+        {
+            using var learner = new PolicyLearner(model.Folder, Options, ObjectiveRegistry.Create(new ObjectiveOptions { Kl = kl }, model.Config.VocabSize));
+            var random = new Random(1);
+            return learner.Step(TrainingBatch.Pack([.. Enumerable.Range(0, 4).Select(id => Rollouts.Group(learner, id, [3, 4], [[5, 6, 7], [8]], random, rewards: [1, 0]))], Advantages, Options));
+        }
+        var (without, with) = (Report(null), Report(new KlOptions()));
+        Assert.Equal(without.ComputedTokens, with.ComputedTokens);
+        Assert.Equal(4.0 / 3, with.Flops / without.Flops, 1e-9); // forward and backward cost three forward passes, the reference one more
+        Assert.Equal((false, true), (without.Seconds.ContainsKey("reference"), with.Seconds.ContainsKey("reference")));
+    }
+
+    [Fact]
     public void Step_WithoutSignal_StillMovesByMomentum()
     {
         using var model = new TinyModel();
