@@ -1,3 +1,5 @@
+using Sapo.Rollout;
+
 namespace Sapo.Hybrid;
 
 /// <summary>A stage made no progress for the run's stall timeout.</summary>
@@ -15,12 +17,14 @@ public sealed class StallWatch
 {
     private readonly TimeSpan _timeout;
     private readonly TimeProvider _time;
+    private readonly EngineTrace? _trace;
     private readonly Dictionary<string, double> _seconds = new(StringComparer.Ordinal);
 
     /// <summary>A watch over one run.</summary>
     /// <param name="timeout">How long a stage may stand still.</param>
     /// <param name="time">The clock.</param>
-    public StallWatch(TimeSpan timeout, TimeProvider time) => (_timeout, _time) = (timeout, time);
+    /// <param name="trace">Where each stage is noted too, or null.</param>
+    public StallWatch(TimeSpan timeout, TimeProvider time, EngineTrace? trace = null) => (_timeout, _time, _trace) = (timeout, time, trace);
 
     /// <summary>Seconds per stage since the last call, in order of their first run; starts the next account.</summary>
     public IReadOnlyDictionary<string, double> TakeSeconds()
@@ -57,6 +61,7 @@ public sealed class StallWatch
             throw new StalledException(now?.Stage ?? stage, _timeout);
         }
         var result = await task.ConfigureAwait(false);
+        _trace?.Add("run", stage, started);
         _seconds[stage] = _seconds.GetValueOrDefault(stage) + _time.GetElapsedTime(started).TotalSeconds;
         return result;
     }

@@ -50,11 +50,22 @@ public sealed class RolloutEngine : IAsyncDisposable
     /// <param name="cancel">Cancels the start.</param>
     /// <exception cref="UserErrorException">An option is out of range, the slots do not fit in memory, or the folder is broken.</exception>
     /// <exception cref="SwapFailedException">The policy's probe failed.</exception>
-    public static Task<RolloutEngine> StartAsync(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, CancellationToken cancel)
+    public static Task<RolloutEngine> StartAsync(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, CancellationToken cancel) =>
+        StartAsync(policy, options, threads, tokenizer, trace: null, cancel);
+
+    /// <summary>The same, with every run and every stage of a swap noted in a trace.</summary>
+    /// <param name="policy">A published or imported folder.</param>
+    /// <param name="options">Slots, lengths, swapping.</param>
+    /// <param name="threads">Threads of a decode step, at least 1.</param>
+    /// <param name="tokenizer">For stop strings; null when requests have none.</param>
+    /// <param name="trace">Where events are noted, or null.</param>
+    /// <param name="cancel">Cancels the start.</param>
+    /// <inheritdoc cref="StartAsync(PublishedPolicy, EngineOptions, int, HuggingFaceTokenizer, CancellationToken)"/>
+    public static Task<RolloutEngine> StartAsync(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, CancellationToken cancel)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1);
         NativeEnvironment.Prepare();
-        return Task.Run(() => Start(policy, options.Validated(), threads, tokenizer, TimeProvider.System), cancel);
+        return Task.Run(() => Start(policy, options.Validated(), threads, tokenizer, trace, TimeProvider.System), cancel);
     }
 
     /// <summary>Answers a prompt several times.</summary>
@@ -101,7 +112,7 @@ public sealed class RolloutEngine : IAsyncDisposable
         _rows.Dispose();
     }
 
-    private static RolloutEngine Start(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, TimeProvider time)
+    private static RolloutEngine Start(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
     {
         var config = ModelConfigReader.Read(policy.Folder);
         var precision = PrecisionNames.Parse(options.Precision);
@@ -122,8 +133,8 @@ public sealed class RolloutEngine : IAsyncDisposable
             var settings = new SchedulerSettings(
                 options.Slots, options.PromptRows, options.PrefillChunk, options.Swap == "inFlight", options.InFlightKeyValues == "recompute",
                 tokenizer is null ? null : () => tokenizer.CreateStreamingDecoder(skipSpecialTokens: true).Append);
-            var scheduler = new SlotScheduler(loaded.Activate(), rows, settings, time);
-            var slot = new PolicySlot(policy, loader, scheduler, options, time);
+            var scheduler = new SlotScheduler(loaded.Activate(), rows, settings, time, trace);
+            var slot = new PolicySlot(policy, loader, scheduler, options, time, trace);
             return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), loader, rows, scheduler, slot, weightBytes) { FirstMismatch = mismatch };
         }
         catch

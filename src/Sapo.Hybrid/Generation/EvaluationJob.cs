@@ -64,7 +64,7 @@ public static class EvaluationJob
         if (asked.Problems < 1) throw new UserErrorException("--problems is 0", "at least 1", "Correct the command line");
         var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
         var threads = options.Threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, say, cancel).ConfigureAwait(false);
+        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, trace: null, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var evaluator = new Evaluator(

@@ -43,6 +43,9 @@ public sealed record GenerationOptions
 
     /// <summary>Put plain prompts into the model's chat template.</summary>
     public bool Chat { get; init; }
+
+    /// <summary>A trace file to write at the end, for Perfetto; null for none.</summary>
+    public string? Trace { get; init; }
 }
 
 /// <summary>What a generation came to.</summary>
@@ -78,13 +81,15 @@ public static class GenerationJob
         var prompts = Encode(lines, encoder, options, Bad);
         using var output = GenerationOutput.Open(options.Out, Stamp(options, model.Policy));
         if (output.AlreadyDone > 0) say($"{options.Out} holds {output.AlreadyDone:N0} completions already; going on from there.");
+        var trace = EngineTrace.To(options.Trace, time);
         var threads = options.Threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, say, cancel).ConfigureAwait(false);
+        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, trace, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var started = time.GetTimestamp();
             var completions = await PumpAsync(
                 prompts, options, engine, output, new CompletionText(tokenizer), cancel).ConfigureAwait(false);
+            trace?.Save(options.Trace!);
             return new GenerationOutcome(
                 completions, output.AlreadyDone, badLines, engine.Counters.GeneratedTokens, time.GetElapsedTime(started).TotalSeconds);
         }

@@ -40,11 +40,12 @@ public static class ServedEngine
     /// <param name="options">The engine.</param>
     /// <param name="threads">Threads of a decode step.</param>
     /// <param name="tokenizer">For stop strings, or null.</param>
+    /// <param name="trace">Where the engine notes what it does, or null.</param>
     /// <param name="say">News, for people.</param>
     /// <param name="cancel">Stops.</param>
     /// <exception cref="UserErrorException">An option is out of range, the model is broken, or the precision ruins it.</exception>
     public static async Task<RolloutEngine> StartAsync(
-        ServedModel model, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, Action<string> say, CancellationToken cancel)
+        ServedModel model, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, Action<string> say, CancellationToken cancel)
     {
         var isReduced = options.Validated().Precision != Precision.Fp32.Name();
         var isImported = model.Policy.Version == default;
@@ -52,7 +53,7 @@ public static class ServedEngine
             model.Policy = model.Policy.WithProbe(await SampleAsync(model.Policy, options, threads, cancel).ConfigureAwait(false));
         try
         {
-            var engine = await RolloutEngine.StartAsync(model.Policy, options, threads, tokenizer, cancel).ConfigureAwait(false);
+            var engine = await RolloutEngine.StartAsync(model.Policy, options, threads, tokenizer, trace, cancel).ConfigureAwait(false);
             if (isReduced) Report(new PrecisionReport(options.Precision, isImported ? "fp32" : "the learner", engine.Mismatch!), model.Policy.Folder, say);
             return engine;
         }

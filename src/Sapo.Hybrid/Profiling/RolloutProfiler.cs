@@ -12,7 +12,8 @@ namespace Sapo.Hybrid.Profiling;
 /// <param name="model">The model; not owned.</param>
 /// <param name="limits">The machine's, for shares.</param>
 /// <param name="time">The clock.</param>
-public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, TimeProvider time)
+/// <param name="trace">Where engines note what they do, or null.</param>
+public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, TimeProvider time, EngineTrace? trace = null)
 {
     private const int WarmUpTokens = 3, ProbeSequences = 4, ProbeTokens = 16;
     private const int Switches = 2; // the first one compiles code; the last one is reported
@@ -31,7 +32,7 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
     {
         CheckFit(workload.Validated());
         var options = Options(workload, swap: "drain", prepacked ? "before" : "never");
-        var engine = await RolloutEngine.StartAsync(model.PolicyAt(PrecisionNames.Parse(workload.Precision)), options, threads, tokenizer: null, cancel).ConfigureAwait(false);
+        var engine = await RolloutEngine.StartAsync(model.PolicyAt(PrecisionNames.Parse(workload.Precision)), options, threads, tokenizer: null, trace, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             await WarmUpAsync(engine, workload, cancel).ConfigureAwait(false);
@@ -72,16 +73,17 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
     /// <param name="threads">Threads of the engine; null takes every core.</param>
     /// <param name="say">Told how far it is.</param>
     /// <param name="time">The clock.</param>
+    /// <param name="trace">Where engines note what they do, or null.</param>
     /// <param name="cancel">Stops.</param>
     public static async Task<RolloutProfile> ProfileAsync(
-        ProfiledModel model, IReadOnlyList<RolloutWorkload> workloads, int? threads, Action<string> say, TimeProvider time, CancellationToken cancel)
+        ProfiledModel model, IReadOnlyList<RolloutWorkload> workloads, int? threads, Action<string> say, TimeProvider time, EngineTrace? trace, CancellationToken cancel)
     {
         var budget = threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
         NativeEnvironment.Prepare(new ThreadBudget(Environment.ProcessorCount, budget, budget));
         var context = ProfileContext.Look(time);
         say("Measuring what the machine can do ...");
         var limits = MachineLimits.Measure(budget);
-        var profiler = new RolloutProfiler(model, limits, time);
+        var profiler = new RolloutProfiler(model, limits, time, trace);
         var points = new List<RolloutPoint>();
         foreach (var workload in workloads)
         {
@@ -95,7 +97,7 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
 
     private async Task<SwapReport> SwapAsync(RolloutWorkload workload, int threads, string prepack, CancellationToken cancel)
     {
-        var engine = await RolloutEngine.StartAsync(model.Policy, Options(workload, swap: "inFlight", prepack), threads, tokenizer: null, cancel).ConfigureAwait(false);
+        var engine = await RolloutEngine.StartAsync(model.Policy, Options(workload, swap: "inFlight", prepack), threads, tokenizer: null, trace, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var probe = await ProbeAsync(engine, workload, cancel).ConfigureAwait(false);

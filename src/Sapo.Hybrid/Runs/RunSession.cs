@@ -35,11 +35,12 @@ public sealed class RunSession
     private readonly RunFolder _folder;
     private readonly IRunObserver _observer;
     private readonly TimeProvider _time;
+    private readonly EngineTrace? _trace;
     private readonly StallWatch _stages;
 
-    private RunSession(RunOptions options, RunFolder folder, IRunObserver observer, TimeProvider time) =>
-        (_options, _folder, _observer, _time, _stages) = (
-            options, folder, observer, time, new StallWatch(TimeSpan.FromSeconds(options.StallTimeoutSeconds), time));
+    private RunSession(RunOptions options, RunFolder folder, IRunObserver observer, TimeProvider time, EngineTrace? trace) =>
+        (_options, _folder, _observer, _time, _trace, _stages) = (
+            options, folder, observer, time, trace, new StallWatch(TimeSpan.FromSeconds(options.StallTimeoutSeconds), time, trace));
 
     /// <summary>Begins or continues a run and sees it through.</summary>
     /// <param name="options">The run.</param>
@@ -50,8 +51,21 @@ public sealed class RunSession
     /// <param name="cancel">Interrupts it at the next step's boundary; a checkpoint is left.</param>
     /// <exception cref="UserErrorException">Something the user can mend: files, folders, options, a full disk.</exception>
     /// <exception cref="StalledException">A stage stood still.</exception>
+    public static Task<RunOutcome> RunAsync(
+        RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, CancellationToken cancel) =>
+        RunAsync(options, folder, fresh, observer, time, trace: null, cancel);
+
+    /// <summary>The same, with the run's stages and the engine's work noted in a trace.</summary>
+    /// <param name="options">The run.</param>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="fresh">Removes an earlier run of that folder first.</param>
+    /// <param name="observer">Follows it.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="trace">Where events are noted, or null.</param>
+    /// <param name="cancel">Interrupts it at the next step's boundary; a checkpoint is left.</param>
+    /// <inheritdoc cref="RunAsync(RunOptions, string, bool, IRunObserver, TimeProvider, CancellationToken)"/>
     public static async Task<RunOutcome> RunAsync(
-        RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, CancellationToken cancel)
+        RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, EngineTrace? trace, CancellationToken cancel)
     {
         using var opened = RunFolder.Open(folder, options, fresh);
         if (opened.State == RunFolderState.Finished)
@@ -59,7 +73,7 @@ public sealed class RunSession
         try
         {
             NativeEnvironment.Prepare(ThreadBudget.ForMachine(options.WorksOverlapped()));
-            await new RunSession(options, opened, observer, time).RunAsync(cancel).ConfigureAwait(false);
+            await new RunSession(options, opened, observer, time, trace).RunAsync(cancel).ConfigureAwait(false);
         }
         catch (IOException failure) when (DiskFull.Is(failure))
         {
@@ -92,7 +106,7 @@ public sealed class RunSession
         if (_options.ColdStart is not null && start.Step == 0) await device.RunAsync(() => PolicyCopy.Write(policy, _folder.ColdStart, learner)).ConfigureAwait(false);
         var engine = await RolloutEngine.StartAsync(
             policy, _options.Engine, ThreadBudget.ForMachine(_options.WorksOverlapped()).EngineThreads, tokenizer,
-            cancel).ConfigureAwait(false);
+            _trace, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);

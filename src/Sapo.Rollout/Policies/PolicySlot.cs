@@ -18,10 +18,13 @@ internal sealed class PolicySlot : IAsyncDisposable
     /// <summary>How long loading with its probe, and the switch, may each take: far beyond any sound one.</summary>
     public static readonly TimeSpan PhaseDeadline = TimeSpan.FromMinutes(10);
 
+    private const string TraceThread = "swap";
+
     private readonly IPolicyLoader _loader;
     private readonly SlotScheduler _scheduler;
     private readonly EngineOptions _options;
     private readonly TimeProvider _time;
+    private readonly EngineTrace? _trace;
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _disposal = new();
     private Task _behind = Task.CompletedTask, _abandoned = Task.CompletedTask;
@@ -30,8 +33,8 @@ internal sealed class PolicySlot : IAsyncDisposable
     private int _swapping;
 
     /// <summary>A slot whose scheduler already decodes <paramref name="active"/>.</summary>
-    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time) =>
-        (_active, _loader, _scheduler, _options, _time) = (active, loader, scheduler, options, time);
+    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time, EngineTrace? trace = null) =>
+        (_active, _loader, _scheduler, _options, _time, _trace) = (active, loader, scheduler, options, time, trace);
 
     /// <summary>The version new completions start on.</summary>
     public PublishedPolicy Active
@@ -121,8 +124,11 @@ internal sealed class PolicySlot : IAsyncDisposable
                 try
                 {
                     var build = Since(start);
+                    _trace?.Add(TraceThread, prepack ? "load prepacked" : "load", start, "version", policy.Version.Value);
                     Volatile.Write(ref phase, "probe");
+                    var probing = _time.GetTimestamp();
                     var mismatch = loaded.Probe(policy.Manifest.Probe);
+                    _trace?.Add(TraceThread, "probe", probing, "version", policy.Version.Value);
                     return new ProbedPolicy(loaded, policy.Version, build, Since(start) - build, mismatch);
                 }
                 catch
@@ -146,11 +152,13 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private async Task SwitchAsync(ProbedPolicy probed, Action? firstStep, CancellationToken cancel)
     {
+        var start = _time.GetTimestamp();
         using var timer = new CancellationTokenSource(PhaseDeadline, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, timer.Token);
         try
         {
             await _scheduler.SwitchAsync(probed.Loaded.Activate(), firstStep, either.Token).ConfigureAwait(false);
+            _trace?.Add(TraceThread, "switch", start, "version", probed.Version.Value);
         }
         catch (OperationCanceledException gaveUp) when (timer.IsCancellationRequested && !cancel.IsCancellationRequested)
         {

@@ -25,9 +25,9 @@ internal sealed class ContinuousBatch : IDisposable
     private PromptRows.Entry? _headPrompt;
 
     /// <summary>No completion yet; takes the session, borrows the buffers.</summary>
-    public ContinuousBatch(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time)
+    public ContinuousBatch(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time, EngineTrace? trace)
     {
-        (_rows, _settings, _runs) = (rows, settings, new MeteredRuns(time));
+        (_rows, _settings, _runs) = (rows, settings, new MeteredRuns(time, trace));
         _active = new Lane(session, settings.Slots, fromTop: false);
         _promptRows = new PromptRows(Lane.RowsFor(settings.Slots), settings.PromptRows);
         _moveActive = (from, to, length) => Move(_active, from, to, length);
@@ -104,7 +104,7 @@ internal sealed class ContinuousBatch : IDisposable
     /// <returns>True when there was one.</returns>
     public bool Step()
     {
-        var running = _active.Running + (_draining?.Running ?? 0);
+        var running = Running;
         if (running == 0) return false;
         if (_head is { HasUnstarted: true, IsOver: false })
         {
@@ -120,6 +120,10 @@ internal sealed class ContinuousBatch : IDisposable
         }
         return true;
     }
+
+    /// <summary>Says that a turn with work has ended.</summary>
+    /// <param name="start">When it began.</param>
+    public void TurnDone(long start) => _runs.Turn(start, Running);
 
     /// <summary>Gives callers the groups that the last step finished.</summary>
     public void Deliver()
@@ -151,6 +155,8 @@ internal sealed class ContinuousBatch : IDisposable
         _active.Session.Dispose();
         _draining?.Session.Dispose();
     }
+
+    private int Running => _active.Running + (_draining?.Running ?? 0);
 
     private static bool Failed(RunningSample sample, Exception cause)
     {

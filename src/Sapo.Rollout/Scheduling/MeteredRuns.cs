@@ -3,8 +3,13 @@ using Sapo.Rollout.Decoding;
 namespace Sapo.Rollout.Scheduling;
 
 /// <summary>Everything a session is asked to do, counted and timed.</summary>
-internal sealed class MeteredRuns(TimeProvider time)
+/// <param name="time">The clock.</param>
+/// <param name="trace">Where each run is noted too, or null.</param>
+internal sealed class MeteredRuns(TimeProvider time, EngineTrace? trace)
 {
+    /// <summary>The row of a trace that shows the scheduler's thread.</summary>
+    public const string Thread = "engine";
+
     private SchedulerCounts _counts;
 
     /// <summary>The counts so far.</summary>
@@ -17,6 +22,7 @@ internal sealed class MeteredRuns(TimeProvider time)
         session.Prefill(row, tokens, position);
         _counts.PrefillSeconds += time.GetElapsedTime(start).TotalSeconds;
         _counts.PromptTokensComputed += session.PrefilledTokens - before;
+        trace?.Add(Thread, "prefill", start, "tokens", tokens.Length);
     }
 
     /// <summary>See <see cref="IDecodeSession.CopyRow"/>.</summary>
@@ -25,6 +31,7 @@ internal sealed class MeteredRuns(TimeProvider time)
         var start = time.GetTimestamp();
         session.CopyRow(from, to, length);
         _counts.CopySeconds += time.GetElapsedTime(start).TotalSeconds;
+        trace?.Add(Thread, "copy", start, "positions", length);
     }
 
     /// <summary>One decode step of a lane, with its idle row where the session wants company for a lone one.</summary>
@@ -37,5 +44,16 @@ internal sealed class MeteredRuns(TimeProvider time)
         _counts.PromptTokensComputed += lane.Session.PrefilledTokens - before;
         _counts.DecodeSteps++;
         _counts.GeneratedTokens += lane.Running;
+        trace?.Add(Thread, "decode step", start, "rows", lane.Running);
+    }
+
+    /// <summary>Notes a turn of the scheduler that had work: what its runs do not cover is scheduling.</summary>
+    /// <param name="start">When it began.</param>
+    /// <param name="busy">Slots with a completion.</param>
+    public void Turn(long start, int busy)
+    {
+        if (trace is null) return;
+        trace.Add(Thread, "turn", start);
+        trace.Count("busy slots", busy);
     }
 }

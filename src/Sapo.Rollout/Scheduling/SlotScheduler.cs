@@ -73,10 +73,10 @@ internal sealed class SlotScheduler : IAsyncDisposable
     }
 
     /// <summary>Starts the thread.</summary>
-    public SlotScheduler(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time)
+    public SlotScheduler(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time, EngineTrace? trace = null)
     {
         _time = time;
-        _batch = new ContinuousBatch(session, rows, settings, time);
+        _batch = new ContinuousBatch(session, rows, settings, time, trace);
         _requests = Channel.CreateBounded<GroupTask>(2 * settings.Slots); // full: callers wait
         _next = NextInLine;
         new Thread(Run) { IsBackground = true, Name = "Sapo rollout" }.Start();
@@ -167,6 +167,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
         _batch.FreeAbandoned();
         var worked = _batch.Admit(_next);
         worked |= _batch.Step();
+        if (worked) _batch.TurnDone(start);
         if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.NamedSeconds - named);
         Publish();
         _batch.Deliver(); // after the counts: who has a group finds it counted

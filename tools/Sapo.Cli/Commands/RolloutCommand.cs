@@ -29,11 +29,12 @@ internal static class RolloutCommand
         var chat = new Option<bool>("--chat") { Description = "Put plain prompts into the model's chat template, as a user's message" };
         var logProbs = new Option<bool>("--log-probs") { Description = "Write each token's log-prob too" };
         var keepGoing = new Option<bool>("--keep-going") { Description = "Report bad lines and go on, instead of stopping at the first" };
+        var trace = new Option<string?>("--trace") { Description = "A trace of the engine's work, for ui.perfetto.dev or chrome://tracing", HelpName = "file" };
         var command = new ExampleCommand(
             "rollout", "Sample completions for a file of prompts. An interrupted command goes on where it stopped when it is given again.",
             "./sapo rollout --model runs/out/quickstart/final --prompts prompts.jsonl --samples 8 --out out.jsonl",
             "./sapo rollout --model SmolLM2-135M-Instruct --prompts questions.jsonl --chat --temperature 0 --out answers.jsonl")
-        { model, prompts, output, samples, chat, logProbs, keepGoing };
+        { model, prompts, output, samples, chat, logProbs, keepGoing, trace };
         var sampling = new SamplingArguments();
         sampling.AddTo(command);
         command.SetAction(async (parsed, cancel) =>
@@ -50,6 +51,7 @@ internal static class RolloutCommand
                 LogProbs = parsed.GetValue(logProbs),
                 KeepGoing = parsed.GetValue(keepGoing),
                 Chat = parsed.GetValue(chat),
+                Trace = parsed.GetValue(trace),
             };
             var outcome = await GenerationJob.RunAsync(options, Console.Error.WriteLine, TimeProvider.System, cancel);
             var left = outcome.BadLines > 0 ? $", {outcome.BadLines:N0} bad lines left out" : "";

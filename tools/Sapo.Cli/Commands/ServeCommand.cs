@@ -44,7 +44,7 @@ internal static class ServeCommand
             using var served = ServedModel.Open(folder, PrecisionNames.Parse(options.Precision), Console.Error.WriteLine);
             var tokenizer = HuggingFaceTokenizer.Load(served.Policy.Folder);
             var threads = engine.Threads(parsed) ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-            await using var rollout = await ServedEngine.StartAsync(served, options, threads, tokenizer, Console.Error.WriteLine, cancel);
+            await using var rollout = await ServedEngine.StartAsync(served, options, threads, tokenizer, trace: null, Console.Error.WriteLine, cancel);
             var service = new CompletionService(rollout, tokenizer, served.Policy, parsed.GetValue(name) ?? NameOf(folder), FreshSeed, TimeProvider.System);
             await using var server = await HttpServer.StartAsync(service, address, number, Console.Error.WriteLine, cancel);
             if (!IPAddress.IsLoopback(address)) Console.Error.WriteLine($"warning: {address} can be reached from other machines, and there is no authentication: whoever reaches it may use the model.");
