@@ -26,6 +26,9 @@ internal sealed class EntropyBonus(EntropyBonusOptions options)
         return coefficient * meanEntropy;
     }
 
+    /// <summary>The coefficient in force.</summary>
+    public double Coefficient => coefficient;
+
     /// <summary>Adapts the coefficient.</summary>
     public void Advance(IReadOnlyDictionary<string, double> metrics)
     {

@@ -140,12 +140,14 @@ internal sealed class PolicyObjective(PolicyTerm term, ObjectiveOptions options)
         ? tokens.AnchorLogProbs
         : tokens.Needed("sampler's log-prob", batch => batch.SamplerLogProbs, "objective.offPolicyThreshold");
 
-    private static void AddSharedMetrics(CountedTokens tokens, TermBuffers terms, double[] weights, double[]? entropies)
+    private void AddSharedMetrics(CountedTokens tokens, TermBuffers terms, double[] weights, double[]? entropies)
     {
         double share = tokens.Totals.Tokens == 0 ? 0 : 1.0 / tokens.Totals.Tokens;
         terms.Metrics["clipFractionLow"] = share * terms.Clips.Count(side => side == ClipSide.Low);
         terms.Metrics["clipFractionHigh"] = share * terms.Clips.Count(side => side == ClipSide.High);
         terms.Metrics["maskedFraction"] = share * weights.Count(weight => weight == 0);
-        if (entropies is not null) terms.Metrics[EntropyBonus.MeanEntropyMetric] = share * entropies.Sum();
+        if (entropies is null) return;
+        terms.Metrics[EntropyBonus.MeanEntropyMetric] = share * entropies.Sum();
+        terms.Metrics["entropyCoefficient"] = share * tokens.Count * entropyBonus!.Coefficient;
     }
 }

@@ -76,6 +76,16 @@ public sealed class ObjectiveRegistryTests
     }
 
     [Fact]
+    public void Metrics_DualAndEntropyCoefficient_AreWholeOverMicroBatches()
+    {
+        IObjective objective = Create(new ObjectiveOptions { Name = "r2vpo", EntropyBonus = new EntropyBonusOptions { Coefficient = 0.01 } });
+        ObjectiveBatch batch = RandomBatches.Make(3, 0.4, 4, 0, 6); // the second row is empty
+        ObjectiveResult sum = ObjectiveResult.Sum([objective.Evaluate(batch.Slice(0, 1)), objective.Evaluate(batch.Slice(2, 1))]);
+        Assert.Equal(0.01, sum.Metrics["entropyCoefficient"], 1e-15);
+        Assert.Equal(0.04, sum.Metrics["lambda"], 1e-15);
+    }
+
+    [Fact]
     public void Restore_StateWithoutLambda_IsRefused() =>
         Assert.Throws<UserErrorException>(() => Create(new ObjectiveOptions { Name = "r2vpo" }).Restore(new Dictionary<string, double>(StringComparer.Ordinal)));
 

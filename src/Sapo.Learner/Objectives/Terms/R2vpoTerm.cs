@@ -49,7 +49,7 @@ internal sealed class R2vpoTerm(double lambda, double delta, double dualStep) : 
         terms.Offset = dual * delta * rowShare;
         terms.Metrics[VarianceMetric] = squares * tokenShare;
         terms.Metrics["signFlippedFraction"] = flipped * tokenShare;
-        terms.Metrics[LambdaState] = dual * rowShare;
+        terms.Metrics[LambdaState] = dual * tokenShare * tokens.Count;
     }
 
     /// <inheritdoc />
