@@ -10,7 +10,11 @@ namespace Sapo.Hybrid.Reports;
 /// <param name="Points">In order of x; a y that is not finite leaves a gap.</param>
 /// <param name="Colour">Index into the page's palette, from 1.</param>
 /// <param name="Dashed">Drawn with dashes.</param>
-internal sealed record Series(string Name, IReadOnlyList<(double X, double Y)> Points, int Colour, bool Dashed = false);
+internal sealed record Series(string Name, IReadOnlyList<(double X, double Y)> Points, int Colour, bool Dashed = false)
+{
+    /// <summary>A shaded range around the line, in order of x; null draws none. It is cut where it is not finite.</summary>
+    public IReadOnlyList<(double X, double Low, double High)>? Band { get; init; }
+}
 
 /// <summary>A single value with its interval, drawn as a dot with a bar.</summary>
 internal sealed record Mark(string Name, double X, double Y, double Low, double High, int Colour);
@@ -18,7 +22,13 @@ internal sealed record Mark(string Name, double X, double Y, double Low, double 
 /// <summary>A titled chart with named axes: lines, and marks or stacked areas beside them.</summary>
 internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> Lines)
 {
-    private const double Width = 460, Height = 250, Left = 58, Right = 14, Top = 14, Bottom = 40;
+    private const double Left = 58, Right = 14, Top = 14, Bottom = 40;
+
+    /// <summary>Width of the drawing; letters keep their size, so a narrow chart is one for a small place.</summary>
+    public double Width { get; init; } = 460;
+
+    /// <summary>Height of the drawing.</summary>
+    public double Height { get; init; } = 250;
 
     /// <summary>What the x axis counts.</summary>
     public string XLabel { get; init; } = "policy step";
@@ -38,39 +48,59 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
     /// <summary>The y axis covers exactly this range.</summary>
     public (double Low, double High)? YRange { get; init; }
 
+    /// <summary>Names of the places 0, 1, 2 ... of an x axis without numbers; null for a numeric axis.</summary>
+    public IReadOnlyList<string>? XNames { get; init; }
+
+    /// <summary>Every point tells its values to a pointer; else only the lines tell their names, which keeps large pages small.</summary>
+    public bool PointTooltips { get; init; } = true;
+
+    /// <summary>The names of lines and marks stand below; false where another chart on the page has them.</summary>
+    public bool HasLegend { get; init; } = true;
+
     /// <summary>The lines are areas on top of each other.</summary>
     public bool Stacked { get; init; }
 
     /// <summary>The chart as a figure element.</summary>
     public string ToHtml()
     {
+        var note = Note.Length > 0 ? $"<span>{Text(Note)}</span>" : "";
+        var html = new StringBuilder($"""
+            <figure class="chart"><figcaption><b>{Text(Title)}</b>{note}</figcaption>
+            {ToSvg($"""role="img" aria-label="{Text(Title)}" """)}
+            """);
+        Legend(html);
+        return html.Append("</figure>\n").ToString();
+    }
+
+    /// <summary>The drawing alone, without title and legend.</summary>
+    /// <param name="attributes">Of the svg element, beside its view box.</param>
+    public string ToSvg(string attributes)
+    {
         var stacks = Stacked ? Stack() : [.. Lines.Select(line => line.Points)];
         var points = stacks.SelectMany(line => line).ToList();
-        var x = Axis.Linear(points.Select(point => point.X).Concat(Marks.Select(mark => mark.X)), 6, tight: true);
-        var y = YAxis(points.Select(point => point.Y).Concat(Marks.SelectMany(mark => new[] { mark.Low, mark.High })));
-        var note = Note.Length > 0 ? $"<span>{Text(Note)}</span>" : "";
-        var svg = new StringBuilder($"""
-            <figure class="chart"><figcaption><b>{Text(Title)}</b>{note}</figcaption>
-            <svg viewBox="0 0 {Width} {Height}" role="img" aria-label="{Text(Title)}">
-            """);
+        var x = XNames is { } names
+            ? Axis.Linear([-0.5, names.Count - 0.5], 1, tight: true)
+            : Axis.Linear(points.Select(point => point.X).Concat(Marks.Select(mark => mark.X)), 6, tight: true);
+        var y = YAxis(points.Select(point => point.Y).Concat(Marks.SelectMany(mark => new[] { mark.Low, mark.High })).Concat(BandEdges()));
+        var svg = new StringBuilder($"""<svg viewBox="0 0 {Width} {Height}" {attributes}>""");
         Grid(svg, x, y);
         if (Stacked) Areas(svg, stacks, x, y);
         else Paths(svg, x, y);
         foreach (var mark in Marks) Draw(svg, mark, x, y);
-        svg.Append("</svg>");
-        Legend(svg);
-        return svg.Append("</figure>\n").ToString();
+        return svg.Append("</svg>").ToString();
     }
+
+    private IEnumerable<double> BandEdges() => Lines.SelectMany(line => line.Band ?? []).SelectMany(edge => new[] { edge.Low, edge.High });
 
     private static string Text(string text) => WebUtility.HtmlEncode(text);
 
     private static string N(double value) => value.ToString("0.##");
 
-    private static double PlaceX(Axis axis, double value) => Left + axis.Place(value) * (Width - Left - Right);
+    private double PlaceX(Axis axis, double value) => Left + axis.Place(value) * (Width - Left - Right);
 
-    private static double PlaceY(Axis axis, double value) => Height - Bottom - axis.Place(value) * (Height - Top - Bottom);
+    private double PlaceY(Axis axis, double value) => Height - Bottom - axis.Place(value) * (Height - Top - Bottom);
 
-    private static string Place(Axis x, Axis y, (double X, double Y) point) => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}";
+    private string Place(Axis x, Axis y, (double X, double Y) point) => $"{N(PlaceX(x, point.X))} {N(PlaceY(y, point.Y))}";
 
     private Axis YAxis(IEnumerable<double> values)
     {
@@ -95,8 +125,8 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
             svg.Append($"""<line class="grid" x1="{N(Left)}" x2="{N(Width - Right)}" y1="{N(height)}" y2="{N(height)}"/>""");
             svg.Append($"""<text class="tick end" x="{N(Left - 6)}" y="{N(height + 3.5)}">{y.Label(tick)}</text>""");
         }
-        foreach (var tick in x.Ticks)
-            svg.Append($"""<text class="tick middle" x="{N(PlaceX(x, tick))}" y="{N(Height - Bottom + 15)}">{x.Label(tick)}</text>""");
+        foreach (var (tick, label) in XNames?.Select((name, place) => ((double)place, Text(name))) ?? x.Ticks.Select(tick => (tick, x.Label(tick))))
+            svg.Append($"""<text class="tick middle" x="{N(PlaceX(x, tick))}" y="{N(Height - Bottom + 15)}">{label}</text>""");
         var (middleX, middleY, bottom) = ((Left + Width - Right) / 2, (Top + Height - Bottom) / 2, Height - Bottom);
         svg.Append($"""
             <line class="axis" x1="{N(Left)}" x2="{N(Width - Right)}" y1="{N(bottom)}" y2="{N(bottom)}"/>
@@ -107,6 +137,7 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
 
     private void Paths(StringBuilder svg, Axis x, Axis y)
     {
+        foreach (var line in Lines.Where(line => line.Band is not null)) Band(svg, line, x, y);
         foreach (var line in Lines)
         {
             var path = new StringBuilder();
@@ -116,10 +147,19 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
                 if (double.IsFinite(point.Y)) path.Append($"{pen}{Place(x, y, point)}");
                 pen = double.IsFinite(point.Y) ? "L" : "M";
             }
-            svg.Append($"""<path class="line s{line.Colour}{(line.Dashed ? " dashed" : "")}" d="{path}"/>""");
+            svg.Append($"""<path class="line s{line.Colour}{(line.Dashed ? " dashed" : "")}" d="{path}"><title>{Text(line.Name)}</title></path>""");
         }
+        if (!PointTooltips) return;
         foreach (var line in Lines)
             foreach (var point in line.Points.Where(point => double.IsFinite(point.Y))) Tooltip(svg, x, y, point, line.Name, point.Y);
+    }
+
+    private void Band(StringBuilder svg, Series line, Axis x, Axis y)
+    {
+        var edges = line.Band!.Where(edge => double.IsFinite(edge.Low) && double.IsFinite(edge.High)).ToList();
+        if (edges.Count == 0) return;
+        var outline = edges.Select(edge => Place(x, y, (edge.X, edge.High))).Concat(edges.AsEnumerable().Reverse().Select(edge => Place(x, y, (edge.X, edge.Low))));
+        svg.Append($"""<path class="band s{line.Colour}" d="M{string.Join('L', outline)}Z"/>""");
     }
 
     private void Areas(StringBuilder svg, List<IReadOnlyList<(double X, double Y)>> edges, Axis x, Axis y)
@@ -139,7 +179,7 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
         svg.Append($"""<title>{Text(name)}, {Text(XLabel)} {point.X}: {value:G4}</title></circle>""");
     }
 
-    private static void Draw(StringBuilder svg, Mark mark, Axis x, Axis y)
+    private void Draw(StringBuilder svg, Mark mark, Axis x, Axis y)
     {
         var (px, py) = (N(PlaceX(x, mark.X)), N(PlaceY(y, mark.Y)));
         svg.Append($"""
@@ -148,12 +188,14 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
             """);
     }
 
+    /// <summary>A line's entry in a legend.</summary>
+    public static string Key(Series line) => $"""<span class="key s{line.Colour}{(line.Dashed ? " dashed" : "")}">{Text(line.Name)}</span>""";
+
     private void Legend(StringBuilder html)
     {
-        if (Lines.Count + Marks.Count < 2) return;
+        if (!HasLegend || Lines.Count + Marks.Count < 2) return;
         html.Append("<div class=\"legend\">");
-        foreach (var line in Lines)
-            html.Append($"""<span class="key s{line.Colour}{(line.Dashed ? " dashed" : "")}">{Text(line.Name)}</span>""");
+        foreach (var line in Lines) html.Append(Key(line));
         foreach (var group in Marks.GroupBy(mark => mark.Name, StringComparer.Ordinal))
             html.Append($"""<span class="key dot s{group.First().Colour}">{Text(group.Key)}</span>""");
         html.Append("</div>");

@@ -19,7 +19,7 @@ internal static class ReportPage
             <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
             <title>{Text(data.Options.Name)} - Sapo run</title>
             <style>
-            {Style()}</style></head>
+            {ReportStyle.Read()}</style></head>
             <body><main>
             <h1>{Text(data.Options.Name)}</h1>
             <p class="sub">{Text(Summary(data))}</p>
@@ -48,13 +48,6 @@ internal static class ReportPage
     private static string Percent(double share) => $"{100 * share:0.0}%";
 
     private static string Percent(ShareWithInterval share) => $"{Percent(share.Value)} ({Percent(share.Low)} to {Percent(share.High)})";
-
-    private static string Style()
-    {
-        using var stream = typeof(ReportPage).Assembly.GetManifestResourceStream("report.css")!;
-        using var reader = new StreamReader(stream);
-        return reader.ReadToEnd();
-    }
 
     private static string Summary(ReportData data)
     {

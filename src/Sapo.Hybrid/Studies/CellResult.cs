@@ -97,4 +97,5 @@ internal sealed record CellCurves(
 /// <summary>Reads and writes what a study's folder holds as JSON.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
 [JsonSerializable(typeof(CellResult))]
+[JsonSerializable(typeof(StudySummary))]
 internal sealed partial class StudyJson : JsonSerializerContext;

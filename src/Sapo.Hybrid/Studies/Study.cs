@@ -1,4 +1,7 @@
+using System.Text;
+using System.Text.Json;
 using Sapo.Core;
+using Sapo.Hybrid.Reports;
 
 namespace Sapo.Hybrid.Studies;
 
@@ -29,6 +32,17 @@ public static class Study
         say($"{design.Name}: {folder.Finished(cells).Count} of {cells.Count} cells are finished");
         if (!reportOnly) await new StudyWorker(folder, cells, say, time).RunAsync(cancel).ConfigureAwait(false);
         var finished = folder.Finished(cells);
+        if (finished.Count == 0)
+            throw new UserErrorException($"{folder.CellsFile} holds no cell of {folder.DesignFile}", "at least one finished cell", "Run the study without --report-only");
+        Write(folder, StudySummary.Of(design, cells.Count, [.. cells.Select(cell => finished.GetValueOrDefault(cell.Id)).OfType<CellResult>()]), design.Text);
         return new StudyProgress(finished.Count, cells.Count, folder.ReportFile);
+    }
+
+    /// <summary>Several workers may come here at once: each writes the same, one after the other.</summary>
+    private static void Write(StudyFolder folder, StudySummary summary, string design)
+    {
+        using var turn = folder.Claims.Take("report");
+        AtomicFile.WriteAllBytes(folder.ResultsFile, JsonSerializer.SerializeToUtf8Bytes(summary, StudyJson.Default.StudySummary));
+        AtomicFile.WriteAllBytes(folder.ReportFile, Encoding.UTF8.GetBytes(StudyPage.Html(summary, design)));
     }
 }

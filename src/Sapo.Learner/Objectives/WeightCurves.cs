@@ -28,9 +28,18 @@ public static class WeightCurves
         return [Curve(options, ratios, 1), Curve(options, ratios, -1)];
     }
 
+    /// <summary>Objectives whose weight is no function of one token's ratio and advantage, with the reason.</summary>
+    public static IReadOnlyDictionary<string, string> Undrawable { get; } = new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["bapo"] = "its bounds are searched over each mini-batch",
+        ["guard-text"] = "its ratios are normalised over a mini-batch",
+        ["capo"] = "its weight is GRPO's on the tokens that a model of the last layer keeps, and 0 on the others",
+        ["espo"] = "its weight depends on the entropies of the completion's tokens",
+    };
+
     /// <summary>Objectives of the catalog that <see cref="Of"/> can draw: those whose weight needs no whole mini-batch and no distributions.</summary>
     public static IReadOnlyList<string> Drawable { get; } =
-        [.. ObjectiveCatalog.All.Select(entry => entry.Name).Except(["bapo", "guard-text", "capo", "espo"], StringComparer.Ordinal)];
+        [.. ObjectiveCatalog.All.Select(entry => entry.Name).Where(name => !Undrawable.ContainsKey(name))];
 
     private static WeightCurve Curve(ObjectiveOptions options, double[] ratios, double advantage)
     {

@@ -21,6 +21,7 @@ internal static class ObjectivesCommand
             Console.WriteLine($"\nadvantage estimators: {string.Join(", ", AdvantageOptions.Known.Select(known => known.Estimator))}");
             return 0;
         });
+        command.Add(ObjectivesPlotCommand.Create());
         return command;
     }
 
