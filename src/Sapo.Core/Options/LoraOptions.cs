@@ -9,6 +9,8 @@ namespace Sapo.Core.Options;
 /// </summary>
 public sealed record LoraOptions
 {
+    private const int MaxRank = 1 << 16;
+
     private static readonly TimeSpan MatchTimeout = TimeSpan.FromSeconds(1); // for expressions that would backtrack for ever
 
     /// <summary>Rank of A and B. Default 16.</summary>
@@ -61,19 +63,26 @@ public sealed record LoraOptions
     public double Scaling(int rank, double alpha) => alpha / (UseRslora ? Math.Sqrt(rank) : rank);
 
     /// <summary>Checks every value once, at the edge.</summary>
-    /// <param name="section">Where the options come from, for messages.</param>
+    /// <param name="place">Where the options come from, put before a member's name in messages.</param>
+    /// <param name="remedy">What to do about a wrong one.</param>
     /// <exception cref="UserErrorException">A value is out of its range, or two exclude each other.</exception>
-    public LoraOptions Validated(string section = "learner.lora")
+    public LoraOptions Validated(string place = "learner.lora.", string remedy = "Correct the run file")
     {
-        OptionCheck.Holds(Rank is >= 1 and <= 1 << 16, section + ".rank", Rank, "1 to 65536");
-        OptionCheck.Holds(IsScale(Alpha), section + ".alpha", Alpha, "a positive number");
-        OptionCheck.Holds(TargetPattern is null || TargetModules is null, section, "with targetModules and targetPattern", "one of the two");
-        OptionCheck.Holds(Targets().Count > 0 || TargetPattern is not null, section + ".targetModules", "empty", "at least one name");
-        OptionCheck.Holds(TargetPattern is null || LayersToTransform is null, section + ".layersToTransform", "given beside targetPattern", "null, because the expression names the layers");
-        OptionCheck.Holds(LayersToTransform is null || (LayersToTransform.Count > 0 && LayersToTransform.All(layer => layer >= 0)), section + ".layersToTransform", "empty or negative", "layers from 0");
-        foreach (var (key, rank) in RankPattern) OptionCheck.Holds(rank is >= 1 and <= 1 << 16, $"{section}.rankPattern.{key}", rank, "1 to 65536");
-        foreach (var (key, alpha) in AlphaPattern) OptionCheck.Holds(IsScale(alpha), $"{section}.alphaPattern.{key}", alpha, "a positive number");
-        foreach (var expression in RankPattern.Keys.Concat(AlphaPattern.Keys).Append(TargetPattern ?? "")) CheckExpression(expression, section);
+        void Holds(bool holds, string name, object value, string expected)
+        {
+            if (!holds) throw new UserErrorException($"{place}{name} is {value}", expected, remedy);
+        }
+
+        Holds(Rank is >= 1 and <= MaxRank, "rank", Rank, $"1 to {MaxRank}");
+        Holds(IsScale(Alpha), "alpha", Alpha, "a positive number");
+        Holds(TargetPattern is null || TargetModules is null, "targetPattern", "given beside targetModules", "one of the two");
+        Holds(Targets().Count > 0 || TargetPattern is not null, "targetModules", "empty", "at least one name");
+        Holds(TargetPattern is null || LayersToTransform is null, "layersToTransform", "given beside targetPattern", "null, because the expression names the layers");
+        Holds(LayersToTransform is null || (LayersToTransform.Count > 0 && LayersToTransform.All(layer => layer >= 0)), "layersToTransform", "empty or negative", "layers from 0");
+        foreach (var (key, rank) in RankPattern) Holds(rank is >= 1 and <= MaxRank, $"rankPattern.{key}", rank, $"1 to {MaxRank}");
+        foreach (var (key, alpha) in AlphaPattern) Holds(IsScale(alpha), $"alphaPattern.{key}", alpha, "a positive number");
+        foreach (var expression in RankPattern.Keys.Concat(AlphaPattern.Keys).Append(TargetPattern ?? ""))
+            Holds(IsExpression(expression), "expression", $"\"{expression}\"", "a regular expression");
         return this;
     }
 
@@ -92,15 +101,16 @@ public sealed record LoraOptions
             ? int.Parse(match.Groups["layer"].Value, System.Globalization.CultureInfo.InvariantCulture)
             : -1;
 
-    private static void CheckExpression(string expression, string section)
+    private static bool IsExpression(string expression)
     {
         try
         {
             _ = new Regex(expression, RegexOptions.CultureInvariant, MatchTimeout);
+            return true;
         }
-        catch (ArgumentException broken)
+        catch (ArgumentException)
         {
-            throw new UserErrorException($"{section} has the expression \"{expression}\": {broken.Message.TrimEnd('.')}", "a regular expression", "Correct it", broken);
+            return false;
         }
     }
 

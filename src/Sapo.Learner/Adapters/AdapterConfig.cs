@@ -104,7 +104,7 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
             throw new UserErrorException($"{path}: bias is {bias}", "\"none\": biases are not trained", "Use an adapter without biases");
         if (root.TryGetProperty("init_lora_weights", out var initialization) && initialization.ValueKind == JsonValueKind.String && !PlainInitializations.Contains(initialization.GetString(), StringComparer.Ordinal))
             throw new UserErrorException($"{path}: init_lora_weights is {initialization.GetRawText()}", "a way that leaves the base weights as they are", "Convert the adapter with PEFT (path_initial_model_for_weight_conversion)");
-        return new AdapterConfig(OptionsOf(root).Validated(path), IsSet(root, "lora_dropout") ? Field(root, "lora_dropout", value => value.GetDouble()) : 0);
+        return new AdapterConfig(OptionsOf(root).Validated($"{path}: ", "Use a sound adapter"), IsSet(root, "lora_dropout") ? Field(root, "lora_dropout", value => value.GetDouble()) : 0);
     }
 
     private static LoraOptions OptionsOf(JsonElement root)
