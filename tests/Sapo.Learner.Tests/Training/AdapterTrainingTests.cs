@@ -107,6 +107,27 @@ public sealed class AdapterTrainingTests : IDisposable
         for (var i = 0; i < expected.Length; i++) Assert.InRange(found[i] - expected[i], -SplitTolerance, SplitTolerance);
     }
 
+    [Fact]
+    public void Step_ActivationsRecomputed_GivesTheSameAdapterBitForBit()
+    {
+        using var kept = Learner();
+        using var recomputed = Learner(Options with { ActivationCheckpointing = true });
+        Train(kept, 2);
+        Train(recomputed, 2);
+        Assert.Equal(Weights(kept), Weights(recomputed));
+    }
+
+    [Fact]
+    public void Step_ProductsInBfloat16_PublishesWhatTheMergedModelComputesInFull()
+    {
+        using var learner = Learner(Options with { Dtype = LearnerOptions.Bfloat16Dtype });
+        Train(learner, 2);
+        var saved = Path.Combine(_model.Folder, "merged");
+        learner.SaveModel(saved);
+        using var merged = new PolicyLearner(saved, Options with { Lora = null }, Objective());
+        AssertNear(learner.LogProbs(Sequences, 1), merged.LogProbs(Sequences, 1), MergedLogProbTolerance);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
