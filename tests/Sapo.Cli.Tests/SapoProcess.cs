@@ -26,6 +26,10 @@ internal sealed class SapoProcess : IDisposable
 
     public string Errors => Read(_errors);
 
+    public int Id => _process.Id;
+
+    public bool HasExited => _process.HasExited;
+
     public static SapoProcess Start(string folder, params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "sapo.dll"), .. arguments])

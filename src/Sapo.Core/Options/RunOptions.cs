@@ -69,6 +69,9 @@ public sealed record RunOptions
     /// <summary>A stage without progress for so long fails the run with its name. Default 600.</summary>
     public double StallTimeoutSeconds { get; init; } = 600;
 
+    /// <summary>A run that will need more physical memory than this, in GiB, is refused before it begins; null (the default) takes the machine's, or the container's.</summary>
+    public double? MemoryLimitGiB { get; init; }
+
     /// <summary>When the run stops because its policy looks broken.</summary>
     public TripwireOptions Tripwire { get; init; } = new();
 
@@ -97,6 +100,7 @@ public sealed record RunOptions
         OptionCheck.Holds(
             double.IsFinite(StallTimeoutSeconds) && StallTimeoutSeconds is > 0 and <= 86400 * 7, "stallTimeoutSeconds", StallTimeoutSeconds,
             "a positive number, at most a week");
+        OptionCheck.Holds(MemoryLimitGiB is null or (> 0 and <= 1 << 20), "memoryLimitGiB", MemoryLimitGiB, "a positive number, or null for the machine's memory");
         Model.Validate();
         Task.Validate();
         ColdStart?.Validate();

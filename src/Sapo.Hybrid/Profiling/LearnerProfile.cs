@@ -1,4 +1,7 @@
 using Sapo.Core;
+using Sapo.Core.Options;
+using Sapo.Hybrid.Memory;
+using Sapo.Learner;
 
 namespace Sapo.Hybrid.Profiling;
 
@@ -23,6 +26,12 @@ public sealed record LearnerWorkload
     /// <summary>Most tokens computed at once.</summary>
     public int MaxTokensPerMicroBatch { get; init; } = 16384;
 
+    /// <summary>fp32 or bf16: see <see cref="LearnerOptions.Dtype"/>.</summary>
+    public string Dtype { get; init; } = LearnerOptions.FullDtype;
+
+    /// <summary>See <see cref="LearnerOptions.ActivationCheckpointing"/>.</summary>
+    public bool ActivationCheckpointing { get; init; }
+
     /// <summary>Completion tokens of a step.</summary>
     public long Tokens => (long)Groups * GroupSize * NewTokens;
 
@@ -38,9 +47,18 @@ public sealed record LearnerWorkload
     {
         foreach (var (name, value) in new[] { ("groups", Groups), ("group", GroupSize), ("prompt", PromptTokens), ("new", NewTokens), ("steps", Steps), ("max-tokens-per-micro-batch", MaxTokensPerMicroBatch) })
             if (value < 1) throw new UserErrorException($"--{name} is {value}", "at least 1", "Correct the command line");
+        ToOptions().Validated();
         if (Groups * GroupSize < 2) throw new UserErrorException("--groups and --group make a single completion", "at least two", "Raise one of them");
         return this;
     }
+
+    /// <summary>The learner's options: one optimizer step per batch.</summary>
+    public LearnerOptions ToOptions() =>
+        new() { MiniBatches = 1, MaxTokensPerMicroBatch = MaxTokensPerMicroBatch, Dtype = Dtype, ActivationCheckpointing = ActivationCheckpointing };
+
+    /// <summary>The optimizer step's shape.</summary>
+    /// <param name="shared">Whether a prompt's completions form a group.</param>
+    public MiniBatchShape ToShape(bool shared) => shared ? new(Groups, GroupSize, PromptTokens, NewTokens) : new(Groups * GroupSize, 1, PromptTokens, NewTokens);
 }
 
 /// <summary>One part of a step.</summary>
@@ -50,13 +68,14 @@ public sealed record LearnerWorkload
 /// <param name="TokensPerSecond">Tokens computed per second of this part.</param>
 public sealed record LearnerPhase(string Name, double Seconds, double Share, double TokensPerSecond);
 
-/// <summary>Physical memory during one step; the parts are known, the rest is what is above them.</summary>
+/// <summary>Physical memory during one step; the lasting parts are known, the rest is what is above them.</summary>
 /// <param name="BaseBytes">Resident before the learner was made.</param>
 /// <param name="WeightBytes">The weights.</param>
 /// <param name="GradientBytes">The gradients.</param>
 /// <param name="MomentBytes">The optimizer's two moments.</param>
 /// <param name="PeakBytes">Most bytes resident during the step; null where the system does not say.</param>
-public sealed record LearnerMemory(long BaseBytes, long WeightBytes, long GradientBytes, long MomentBytes, long? PeakBytes)
+/// <param name="Predicted">What a preflight says of the same step, by part, from the options alone but for the base.</param>
+public sealed record LearnerMemory(long BaseBytes, long WeightBytes, long GradientBytes, long MomentBytes, long? PeakBytes, MemoryPlan Predicted)
 {
     /// <summary>Activations and buffers: the peak less everything else; null without a peak.</summary>
     public long? ActivationBytes => PeakBytes is { } peak ? Math.Max(0, peak - BaseBytes - WeightBytes - GradientBytes - MomentBytes) : null;
@@ -82,6 +101,9 @@ public sealed record LearnerPoint
 
     /// <summary>Floating-point operations of its matrix products.</summary>
     public required double Flops { get; init; }
+
+    /// <summary>Further operations that repeating prompts would have cost.</summary>
+    public required double FlopsSaved { get; init; }
 
     /// <summary>Share of the machine's matrix rate that the step reached.</summary>
     public required double ShareOfMatrixRate { get; init; }

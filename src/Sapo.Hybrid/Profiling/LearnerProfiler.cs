@@ -7,6 +7,7 @@ using Sapo.Core;
 using Sapo.Core.Advantages;
 using Sapo.Core.Machine;
 using Sapo.Core.Options;
+using Sapo.Hybrid.Memory;
 using Sapo.Learner;
 using Sapo.Learner.Objectives;
 
@@ -47,7 +48,7 @@ public static class LearnerProfiler
     {
         CheckFit(model, workload.Validated());
         var before = ProcessMemory.Resident();
-        var options = new LearnerOptions { MiniBatches = 1, MaxTokensPerMicroBatch = workload.MaxTokensPerMicroBatch };
+        var options = workload.ToOptions();
         using var learner = new PolicyLearner(model.Folder, options, ObjectiveRegistry.Create(new ObjectiveOptions(), model.Config.VocabSize));
         var groups = Completions(learner, workload);
         var layouts = new[] { (Name: Shared, Groups: groups), (Name: Repeated, Groups: [.. groups.SelectMany(Apart)]) }
@@ -59,9 +60,12 @@ public static class LearnerProfiler
                 cancel.ThrowIfCancellationRequested();
                 layout.Steps.Add(TimedStep.Of(learner, layout.Batch));
             }
-        var parameterBytes = sizeof(float) * model.Config.ParameterCount;
-        var points = Array.ConvertAll(layouts, layout => PointOf(
-            layout.Name, layout.Steps, limits, new LearnerMemory(before, parameterBytes, parameterBytes, 2 * parameterBytes, peaks[layout.Name])));
+        var points = Array.ConvertAll(layouts, layout =>
+        {
+            var predicted = LearnerFootprint.Of(model.Config, options, workload.ToShape(shared: layout.Name == Shared));
+            return PointOf(layout.Name, layout.Steps, limits, new LearnerMemory(
+                before, predicted.WeightBytes, predicted.GradientBytes, predicted.MomentBytes, peaks[layout.Name], MemoryPlan.Of(predicted, before)));
+        });
         return (points[0], points[1]);
     }
 
@@ -95,6 +99,7 @@ public static class LearnerProfiler
             Seconds = seconds,
             Phases = [.. parts.Select(part => new LearnerPhase(part.Key, part.Value, part.Value / seconds, part.Value > 0 ? report.ComputedTokens / part.Value : 0))],
             Flops = report.Flops,
+            FlopsSaved = report.FlopsSavedBySharing,
             ShareOfMatrixRate = report.Flops / seconds / limits.MatrixFlopsPerSecond,
             Memory = memory,
         };

@@ -35,11 +35,11 @@ public static class ProfileText
     public static string Of(LearnerProfile profile)
     {
         LearnerPoint[] points = [profile.Shared, profile.Repeated];
-        var speed = new ProfileTable("prompts", "completion tok/s", "computed tok/s", "computed tokens", "s/step", "GFLOP", "of GEMM", "peak MiB", "activations MiB");
+        var speed = new ProfileTable("prompts", "completion tok/s", "computed tok/s", "computed tokens", "s/step", "GFLOP", "saved by sharing", "of GEMM", "peak MiB", "predicted MiB", "activations MiB");
         foreach (var point in points)
             speed.Add(
                 point.Prompts, Number(point.TokensPerSecond), Number(point.ComputedTokensPerSecond), Count(point.ComputedTokens), Number(point.Seconds), Number(point.Flops / 1e9),
-                Percent(point.ShareOfMatrixRate), Size(point.Memory.PeakBytes), Size(point.Memory.ActivationBytes));
+                Number(point.FlopsSaved / 1e9), Percent(point.ShareOfMatrixRate), Size(point.Memory.PeakBytes), Size(point.Memory.Predicted.TotalBytes), Size(point.Memory.ActivationBytes));
         var names = profile.Shared.Phases.Select(phase => phase.Name).ToArray();
         var split = new ProfileTable(["share of the step", .. names]);
         string[] slow = [.. names.Where(name => points.Any(point => point.Phases.Any(phase => phase.Name == name && phase.Share >= LeastShare)))];
@@ -50,8 +50,9 @@ public static class ProfileText
             rates.Add([point.Prompts, .. point.Phases.Where(phase => slow.Contains(phase.Name)).Select(phase => Number(phase.TokensPerSecond))]);
         }
         var workload = profile.Workload;
-        return $"{Head(profile.Context, profile.Limits, profile.Model)}{workload.Groups} x {workload.GroupSize} completions of {workload.NewTokens} tokens, prompt {workload.PromptTokens}; the fastest of {workload.Steps} steps.\n\n{speed}\n{split}\n{rates}\n"
-            + $"Sharing prompts: {profile.SharingGain:0.00}x the step with repeated prompts; it computes {(double)profile.Repeated.Flops / profile.Shared.Flops:0.00}x fewer operations.\n";
+        return $"{Head(profile.Context, profile.Limits, profile.Model)}{workload.Groups} x {workload.GroupSize} completions of {workload.NewTokens} tokens, prompt {workload.PromptTokens}; {workload.Dtype}{(workload.ActivationCheckpointing ? ", activations computed again" : "")}; the fastest of {workload.Steps} steps.\n\n{speed}\n{split}\n{rates}\n"
+            + $"Sharing prompts: {profile.SharingGain:0.00}x the step with repeated prompts; it computes {(double)profile.Repeated.Flops / profile.Shared.Flops:0.00}x fewer operations.\n"
+            + $"Memory predicted with shared prompts: {profile.Shared.Memory.Predicted}.\n";
     }
 
     /// <summary>Machine, limits and model.</summary>

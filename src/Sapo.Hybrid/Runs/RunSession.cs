@@ -9,6 +9,7 @@ using Sapo.Core.Machine;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Generation;
+using Sapo.Hybrid.Memory;
 using Sapo.Hybrid.Preferences;
 using Sapo.Hybrid.Reports;
 using Sapo.Hybrid.Rollouts;
@@ -67,9 +68,13 @@ public sealed class RunSession
     public static async Task<RunOutcome> RunAsync(
         RunOptions options, string folder, bool fresh, IRunObserver observer, TimeProvider time, EngineTrace? trace, CancellationToken cancel)
     {
+        var memory = MemoryState.Read();
+        var plan = MemoryPreflight.Check(options, memory); // before the folder remembers the options
         using var opened = RunFolder.Open(folder, options, fresh);
         if (opened.State == RunFolderState.Finished)
             return new RunOutcome(opened.Path, true, EvaluationFile.Read(opened, "before"), EvaluationFile.Read(opened, "after"));
+        if (memory.AvailableBytes > 0 && plan.TotalBytes > memory.AvailableBytes)
+            observer.Say($"The run needs about {plan} at its peak, but only {MemoryPlan.Size(memory.AvailableBytes)} are free now: end other programs, or it may be killed.");
         try
         {
             NativeEnvironment.Prepare(ThreadBudget.ForMachine(options.WorksOverlapped()));

@@ -22,6 +22,28 @@ internal readonly record struct ScoreTile(int First, int Count, int FirstKey)
 {
     /// <summary>Number of keys.</summary>
     public int KeyCount => First + Count - FirstKey;
+
+    /// <summary>The tiles of a row, in order, of like size.</summary>
+    /// <param name="width">The row's slots.</param>
+    /// <param name="tileRows">Queries of a tile, about.</param>
+    /// <param name="window">The layer's sliding window, or null.</param>
+    public static IEnumerable<ScoreTile> Of(int width, int tileRows, int? window)
+    {
+        var count = Math.Max(1, (width + tileRows / 2) / tileRows);
+        for (var tile = 0; tile < count; tile++)
+        {
+            var (first, end) = ((int)((long)tile * width / count), (int)((tile + 1L) * width / count));
+            yield return new ScoreTile(first, end - first, window is { } seen ? Math.Max(0, first - seen + 1) : 0);
+        }
+    }
+
+    /// <summary>Score elements per head of a row's tiles.</summary>
+    /// <param name="width">The row's slots.</param>
+    /// <param name="prefixWidth">Further keys that every query sees.</param>
+    /// <param name="window">The layer's sliding window, or null.</param>
+    /// <param name="tileRows">Queries of a tile, about.</param>
+    public static long Elements(int width, int prefixWidth, int? window, int tileRows = SequenceBlock.DefaultTileRows) =>
+        Of(width, tileRows, window).Sum(tile => (long)tile.Count * (tile.KeyCount + prefixWidth));
 }
 
 /// <summary>The tokens of a micro-batch that attend to each other in one rectangle.</summary>
@@ -88,19 +110,11 @@ internal sealed class SequenceBlock : IDisposable
 
     /// <summary>Score elements per head that attention computes and may keep.</summary>
     /// <param name="window">The layer's sliding window, or null.</param>
-    public long TileElements(int? window) => Tiles(window).Sum(tile => (long)Groups * RowsPerGroup * tile.Count * (tile.KeyCount + (Prefix?.Width ?? 0)));
+    public long TileElements(int? window) => Groups * RowsPerGroup * ScoreTile.Elements(Width, Prefix?.Width ?? 0, window, _tileRows);
 
     /// <summary>The tiles of every row, in order, of like size.</summary>
     /// <param name="window">The layer's sliding window, or null.</param>
-    public IEnumerable<ScoreTile> Tiles(int? window)
-    {
-        var count = Math.Max(1, (Width + _tileRows / 2) / _tileRows);
-        for (var tile = 0; tile < count; tile++)
-        {
-            var (first, end) = ((int)((long)tile * Width / count), (int)((tile + 1L) * Width / count));
-            yield return new ScoreTile(first, end - first, window is { } width ? Math.Max(0, first - width + 1) : 0);
-        }
-    }
+    public IEnumerable<ScoreTile> Tiles(int? window) => ScoreTile.Of(Width, _tileRows, window);
 
     /// <summary>This block's tokens [TokenCount, ...] spread over its slots [SlotCount, ...]; padding holds copies of a token.</summary>
     public Tensor ToSlots(Tensor tokens) => _tokenOfSlot is null ? tokens.alias() : tokens.index_select(0, _tokenOfSlot);

@@ -15,7 +15,7 @@ namespace Sapo.Learner.Model;
 internal sealed class DecoderModel
 {
     /// <summary>Attention probabilities of all layers together are kept for the backward pass up to this size, else computed again.</summary>
-    private const long MaxKeptProbabilityBytes = 512L << 20;
+    public const long MaxKeptProbabilityBytes = 512L << 20;
 
     private readonly ScalarType _precision;
     private readonly Parameter _embedding, _norm;

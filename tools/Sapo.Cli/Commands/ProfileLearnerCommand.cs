@@ -14,9 +14,11 @@ internal static class ProfileLearnerCommand
         var fresh = new Option<int>("--new") { Description = "Tokens per completion", DefaultValueFactory = _ => usual.NewTokens };
         var steps = new Option<int>("--steps") { Description = "Steps timed for each layout; the fastest counts", DefaultValueFactory = _ => usual.Steps };
         var microBatch = new Option<int>("--max-tokens-per-micro-batch") { Description = "Most tokens computed at once", DefaultValueFactory = _ => usual.MaxTokensPerMicroBatch };
+        var dtype = new Option<string>("--dtype") { Description = "fp32 or bf16: what the layers' matrix products are computed in", DefaultValueFactory = _ => usual.Dtype };
+        var checkpointing = new Option<bool>("--activation-checkpointing") { Description = "Compute activations again in the backward pass instead of keeping them" };
         var command = new ExampleCommand("learner", "Time the learner: tokens/s, time split, operations, memory; with each prompt computed once per group and with prompts repeated.",
             "sapo profile learner --shape 100m --prompt 256 --new 64 --group 8")
-        { groups, group, prompt, fresh, steps, microBatch };
+        { groups, group, prompt, fresh, steps, microBatch, dtype, checkpointing };
         var common = new ProfileArguments();
         common.AddTo(command);
         command.SetAction((parsed, cancel) =>
@@ -29,6 +31,8 @@ internal static class ProfileLearnerCommand
                 NewTokens = parsed.GetValue(fresh),
                 Steps = parsed.GetValue(steps),
                 MaxTokensPerMicroBatch = parsed.GetValue(microBatch),
+                Dtype = parsed.GetRequiredValue(dtype),
+                ActivationCheckpointing = parsed.GetValue(checkpointing),
             }.Validated();
             using var model = common.Open(parsed);
             var profile = LearnerProfiler.Profile(model, workload, common.Threads(parsed), Console.Error.WriteLine, TimeProvider.System, cancel);
