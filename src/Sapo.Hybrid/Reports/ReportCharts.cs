@@ -1,3 +1,4 @@
+using Sapo.Hybrid.Preferences;
 using Sapo.Hybrid.Runs;
 
 namespace Sapo.Hybrid.Reports;
@@ -32,11 +33,8 @@ internal static class ReportCharts
             {
                 Note = "Mean over the mini-batches of a step", FromZero = true,
             };
-            yield return new Chart(
-                "Groups without signal", "share of groups", [Line(data, "all rewards equal", 1, step => step.Reward.GroupsWithoutSignal)])
-            {
-                Note = "All rewards of the group are equal: its advantages are exactly 0", YRange = (0, 1),
-            };
+            yield return Signal(data);
+            if (data.Steps.Any(step => step.Preferences is not null)) yield return Preferences(data);
             yield return Times(data);
         }
         if (data.ColdStart.Count > 1)
@@ -122,6 +120,28 @@ internal static class ReportCharts
     {
         Note = "Sum of a completion's log-ratios, last mini-batch",
     };
+
+    private static Chart Signal(ReportData data)
+    {
+        var lines = new List<Series> { Line(data, "all rewards equal: share of groups", 1, step => step.Reward.GroupsWithoutSignal) };
+        if (data.Steps.Any(step => step.Reward.WastedShare > 0))
+            lines.Add(Line(data, "replaced: share of completions", 2, step => step.Reward.WastedShare));
+        return new Chart("Groups without signal", "share", lines)
+        {
+            Note = "All rewards of a group are equal: its advantages are exactly 0. A selection replaces such groups by further prompts", YRange = (0, 1),
+        };
+    }
+
+    private static Chart Preferences(ReportData data) => new("Preference stages", "share of pairs, nats", [
+        Stages(data, "accuracy", 3, stage => stage.Accuracy),
+        Stages(data, "loss", 4, stage => stage.Loss),
+    ])
+    {
+        Note = "Pairs whose better completion the policy prefers more than the stage's first policy did; mean of -log sigmoid(margin)", FromZero = true,
+    };
+
+    private static Series Stages(ReportData data, string name, int colour, Func<PreferenceSummary, double> value) =>
+        new(name, [.. data.Steps.Where(step => step.Preferences is not null).Select(step => ((double)step.Step, value(step.Preferences!)))], colour);
 
     private static Chart Mismatch(ReportData data) => new("Engine against learner", "nats", [
         Line(data, "largest difference of a token", 2, step => step.Learner.Mismatch?.MaxNats ?? double.NaN),

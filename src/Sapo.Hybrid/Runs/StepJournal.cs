@@ -50,6 +50,8 @@ internal sealed class StepJournal(
         var record = ToRecord(step, rollouts, learned, counters);
         log.Write(record, rollouts.Groups, run.Judge);
         observer.StepDone(record, run.Options.Steps);
+        if (learned.Preferences is { } stage)
+            observer.Say($"preference stage after step {step}: {stage.Pairs:N0} pairs, loss {stage.Loss:0.000}, accuracy {stage.Accuracy:0.000}");
         SayWithoutKeptIds(record);
         _reached = new CheckpointState
         {

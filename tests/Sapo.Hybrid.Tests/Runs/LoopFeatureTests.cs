@@ -55,6 +55,10 @@ public sealed class LoopFeatureTests : IClassFixture<GuessingGame>
             Assert.True(stage.Pairs > 0 && stage.GradientNorm > 0);
             Assert.InRange(stage.Loss, 0, Math.Log(2) + 0.1); // it begins at the reference: -log sigmoid(0)
         });
+        var report = await File.ReadAllTextAsync(folder.At("report.html"));
+        Assert.All(["Preference stages", "Tokens held back", "Log-ratio within completions", "Log of the sequence weight"], title => Assert.Contains(title, report, StringComparison.Ordinal));
+        var events = await File.ReadAllTextAsync(Assert.Single(Directory.GetFiles(folder.At("tensorboard"))), System.Text.Encoding.Latin1);
+        Assert.All(["preferences/loss", "learner/miniBatches/2/diagnostics/positive/belowHalf"], tag => Assert.Contains(tag, events, StringComparison.Ordinal));
         using var without = new TemporaryFolder();
         await TinyRun.RunAsync(options with { Preferences = null }, without.Path);
         Assert.NotEqual(await File.ReadAllBytesAsync(folder.At("final", "model.safetensors")), await File.ReadAllBytesAsync(without.At("final", "model.safetensors")));
