@@ -54,7 +54,7 @@ public sealed class EngineTraceTests(TinyModel model) : IClassFixture<TinyModel>
     [Fact]
     public void To_NoFile_IsNoTrace() => Assert.Null(EngineTrace.To(null, TimeProvider.System));
 
-    private static Task Ask(RolloutEngine engine) => engine.GenerateAsync(
+    private static Task<RolloutGroup> Ask(RolloutEngine engine) => engine.GenerateAsync(
         new Prompt { Id = 1, TokenIds = [5, 6, 7, 8] }, 4, new SamplingOptions { MaxNewTokens = 10, StopTokenIds = [] }, default);
 
     private static string Phase(JsonElement item) => item.GetProperty("ph").GetString()!;

@@ -1,5 +1,6 @@
 // Times the parts side by side and states ratios, each taken between runs in turns within this one process:
-//   dotnet run -c Release --project tools/Sapo.Benchmarks -- --models tiny 100m
+//   dotnet run -c Release --project tools/Sapo.Benchmarks
+//   dotnet run -c Release --project tools/Sapo.Benchmarks -- --models 100m --engine-only --llama llama-batched-bench --gguf m-f32.gguf
 // The result, with machine, commit and versions, goes to results/<processor>.json.
 using System.CommandLine;
 using System.Text;
@@ -11,12 +12,16 @@ using Sapo.Hybrid.Profiling;
 
 var models = new Option<string[]>("--models")
 {
-    Description = $"Shapes with random weights: {string.Join(", ", ModelShapes.Names)}", DefaultValueFactory = _ => ["tiny", "100m"], AllowMultipleArgumentsPerToken = true,
+    Description = $"Shapes with random weights: {string.Join(", ", ModelShapes.Names)}", DefaultValueFactory = _ => [.. ModelShapes.Names], AllowMultipleArgumentsPerToken = true,
 };
-var turns = new Option<int>("--turns") { Description = "How often each run is repeated, in turns with those it is compared with; the fastest counts", DefaultValueFactory = _ => 2 };
+var turns = new Option<int>("--turns") { Description = "How often each run is repeated, in turns with those it is compared with; the median counts", DefaultValueFactory = _ => 3 };
+var engineOnly = new Option<bool>("--engine-only") { Description = "Leave publishing and learning out" };
+var llama = new Option<string?>("--llama") { Description = "llama.cpp's llama-batched-bench, to be run in turns with the engine; needs --gguf and one model", HelpName = "program" };
+var gguf = new Option<string?>("--gguf") { Description = "A model of the same shape for it, in F32", HelpName = "file" };
 var output = new Option<string?>("--out") { Description = "The result. Default: tools/Sapo.Benchmarks/results/<processor>.json below the present folder", HelpName = "file" };
-var command = new RootCommand("Time engine, learner, publishing and swapping side by side.") { models, turns, output };
-command.SetAction((parsed, cancel) => RunAsync(parsed.GetRequiredValue(models), parsed.GetValue(turns), parsed.GetValue(output), cancel));
+var command = new RootCommand("Time engine, learner, publishing and swapping side by side.") { models, turns, engineOnly, llama, gguf, output };
+command.SetAction((parsed, cancel) => RunAsync(
+    parsed.GetRequiredValue(models), parsed.GetValue(turns), parsed.GetValue(engineOnly), Llama(parsed.GetValue(llama), parsed.GetValue(gguf), parsed.GetRequiredValue(models)), parsed.GetValue(output), cancel));
 try
 {
     return await command.Parse(args).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
@@ -27,7 +32,17 @@ catch (UserErrorException mistake)
     return 2;
 }
 
-static async Task<int> RunAsync(string[] shapes, int turns, string? output, CancellationToken cancel)
+static LlamaBenchmark? Llama(string? program, string? gguf, string[] shapes)
+{
+    if (program is null && gguf is null) return null;
+    if (program is null || gguf is null || shapes.Length != 1)
+        throw new UserErrorException("--llama and --gguf do not stand together with one --models", "both of them, and the one shape that the GGUF file has", "Correct the command line");
+    foreach (var file in new[] { program, gguf })
+        if (!File.Exists(file)) throw new UserErrorException($"{file} does not exist", "llama-batched-bench of llama.cpp and a GGUF model", "Check --llama and --gguf");
+    return new LlamaBenchmark(Path.GetFullPath(program), Path.GetFullPath(gguf));
+}
+
+static async Task<int> RunAsync(string[] shapes, int turns, bool engineOnly, LlamaBenchmark? llama, string? output, CancellationToken cancel)
 {
     if (turns < 1) throw new UserErrorException($"--turns is {turns}", "at least 1", "Correct the command line");
     foreach (var shape in shapes) ModelShapes.Named(shape);
@@ -41,7 +56,7 @@ static async Task<int> RunAsync(string[] shapes, int turns, string? output, Canc
     foreach (var shape in shapes)
     {
         using var model = ProfiledModel.Open(folder: null, shape, Console.Error.WriteLine);
-        var benchmark = await new BenchmarkRun(model, limits, budget, turns, Console.Error.WriteLine).RunAsync(cancel);
+        var benchmark = await new BenchmarkRun(model, limits, budget, llama, turns, Console.Error.WriteLine).RunAsync(engineOnly, cancel);
         Console.WriteLine($"{ProfileText.Head(context, limits, benchmark.Model)}\n{BenchmarkRatio.Table(benchmark.Ratios)}");
         results.Add(benchmark);
     }

@@ -97,7 +97,7 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
         const int Settled = 2 * SwapMemoryProcess.Every;
         const long Allowance = 24L << 20; // a session that is not given back keeps about 1 MiB: 150 of them show
         var deadline = TimeSpan.FromMinutes(5);
-        var start = new ProcessStartInfo("dotnet", [typeof(SwapMemoryProcess).Assembly.Location]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo("dotnet", [typeof(SwapMemoryProcess).Assembly.Location]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
         using var process = Process.Start(start)!;
         using var timer = new CancellationTokenSource(deadline);
         var errors = process.StandardError.ReadToEndAsync(timer.Token);
