@@ -12,6 +12,12 @@ namespace Sapo.Hybrid.Reports;
 /// <param name="Dashed">Drawn with dashes.</param>
 internal sealed record Series(string Name, IReadOnlyList<(double X, double Y)> Points, int Colour, bool Dashed = false)
 {
+    /// <summary>Drawn with dots.</summary>
+    public bool Dotted { get; init; }
+
+    /// <summary>The classes of its stroke.</summary>
+    public string Stroke => $"s{Colour}{(Dashed ? " dashed" : "")}{(Dotted ? " dotted" : "")}";
+
     /// <summary>A shaded range around the line, in order of x; null draws none. It is cut where it is not finite.</summary>
     public IReadOnlyList<(double X, double Low, double High)>? Band { get; init; }
 }
@@ -147,7 +153,7 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
                 if (double.IsFinite(point.Y)) path.Append($"{pen}{Place(x, y, point)}");
                 pen = double.IsFinite(point.Y) ? "L" : "M";
             }
-            svg.Append($"""<path class="line s{line.Colour}{(line.Dashed ? " dashed" : "")}" d="{path}"><title>{Text(line.Name)}</title></path>""");
+            svg.Append($"""<path class="line {line.Stroke}" d="{path}"><title>{Text(line.Name)}</title></path>""");
         }
         if (!PointTooltips) return;
         foreach (var line in Lines)
@@ -189,7 +195,7 @@ internal sealed record Chart(string Title, string YLabel, IReadOnlyList<Series> 
     }
 
     /// <summary>A line's entry in a legend.</summary>
-    public static string Key(Series line) => $"""<span class="key s{line.Colour}{(line.Dashed ? " dashed" : "")}">{Text(line.Name)}</span>""";
+    public static string Key(Series line) => $"""<span class="key {line.Stroke}">{Text(line.Name)}</span>""";
 
     private void Legend(StringBuilder html)
     {

@@ -28,7 +28,7 @@ internal static class StudyPage
         Lines(page, summary);
         Pairs(page, summary);
         var last = summary.Settings.Count > 0 ? summary.Settings[^1] : "";
-        Section(page, charts, $"Against {last}", "Dots: mean over seeds; bars: Student's 95% interval over seeds, where there are two or more.",
+        Section(page, charts, $"Against {last}", "Dots: mean over seeds; bars: Student's 95% interval over seeds, where there are three or more. Reward is that of the policies that sampled, staleness steps ago; pass@1 that of the last policy.",
         [
             .. charts.ByLastSetting("pass@1 held out", "share right", group => group.After, range: (0, 1)),
             .. charts.ByLastSetting("Late reward", "mean reward", group => group.LateReward, range: (0, 1)),
@@ -61,7 +61,7 @@ internal static class StudyPage
     {
         page.Append("""
             <h2>At a glance</h2>
-            <div class="card"><table>
+            <div class="card"><table class="dense">
             <tr><th>over all settings and seeds</th><th class="number">runs</th><th class="number">pass@1 after</th><th class="number">late reward</th>
             <th class="number">collapsed</th><th class="number">largest fall</th><th class="number">spikes per run</th><th class="number">late entropy</th>
             <th class="number">mean W</th><th class="number">W &lt; 0.5</th><th class="number">Var_i</th></tr>
@@ -99,14 +99,18 @@ internal static class StudyPage
             Row(page, $"{pair.Line} - {pair.Against}", [
                 $"{pair.LateReward?.Count ?? 0}", Estimate(pair.After, signed: true), Estimate(pair.LateReward, signed: true), $"{pair.Higher}", $"{pair.Lower}",
             ]);
-        page.Append("</table></div>\n");
+        page.Append("""
+            </table></div>
+            <p class="sub">Intervals over pairs, as if pairs were independent; those of one seed begin with the same model.</p>
+
+            """);
     }
 
     private static void Groups(StringBuilder page, StudySummary summary)
     {
         page.Append($"""
             <h2>Every setting</h2>
-            <div class="card"><table>
+            <div class="card"><table class="dense">
             <tr>{string.Concat(summary.Settings.Select(setting => $"<th>{Text(setting)}</th>"))}<th></th><th class="number">seeds</th>
             <th class="number">pass@1 before</th><th class="number">pass@1 after (95%)</th><th class="number">late reward (95%)</th><th class="number">collapsed</th>
             <th class="number">largest fall</th><th class="number">spikes</th><th class="number">late entropy</th><th class="number">mean W</th>

@@ -14,9 +14,11 @@ public static class WeightSheet
     private const double SmallestRatio = 0.01, LargestRatio = 3, HighestWeight = 3, HighestGate = 1.6;
     private const double LargeWidth = 620, LargeHeight = 330, SmallWidth = 300, SmallHeight = 200, Gap = 14, TitleHeight = 40, LegendColumn = 155, LegendLine = 17;
 
-    private const string Explanation =
-        "Gradient of J = W A grad log pi, per token; r = probability now / probability at the anchor, which is 1/6 here. W / r is what "
-        + "papers draw: SAPO's gate, GRPO's clip. Completions of one token, every knob at its default.";
+    private static readonly string[] Explanation =
+    [
+        "Gradient of J = W A grad log pi, per token; r = probability now / probability at the anchor, which is 1/6 here. Completions of one token, every knob at its default.",
+        "W / r is what papers draw: SAPO's gate, GRPO's clip. The small ones: W, A > 0 solid, A < 0 dashed.",
+    ];
 
     /// <summary>A page.</summary>
     /// <param name="names">Objectives, all drawable.</param>
@@ -31,12 +33,12 @@ public static class WeightSheet
             {ReportStyle.Read()}</style></head>
             <body><main>
             <h1>Gradient weights of the objectives</h1>
-            <p class="sub">{Text(Explanation)}</p>
+            <p class="sub">{Text(string.Join(' ', Explanation))}</p>
             <div class="grid2">
 
             """);
         foreach (var chart in Joint(curves)) page.Append(chart.ToHtml());
-        page.Append("</div>\n<h2>W one by one: A &gt; 0 solid, A &lt; 0 dashed</h2>\n<div class=\"grid4\">\n");
+        page.Append("</div>\n<h2>W one by one</h2>\n<div class=\"grid4\">\n");
         foreach (var chart in Single(curves)) page.Append(chart.ToHtml());
         page.Append($"</div>\n{string.Concat(Missing().Select(line => $"<p class=\"sub\">{Text(line)}</p>"))}</main></body></html>\n");
         return page.ToString();
@@ -47,7 +49,7 @@ public static class WeightSheet
     public static string Svg(IReadOnlyList<string> names)
     {
         var curves = Curves(names);
-        var (width, y) = (Columns * SmallWidth + (Columns - 1) * Gap, 64.0);
+        var (width, y) = (Columns * SmallWidth + (Columns - 1) * Gap, 78.0);
         var body = new StringBuilder();
         var joint = Joint(curves).ToList();
         for (var i = 0; i < joint.Count; i++) Place(body, joint[i], i % 2 * (width - LargeWidth), y + i / 2 * (LargeHeight + TitleHeight));
@@ -62,7 +64,7 @@ public static class WeightSheet
             <svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 0 {width + 24:0} {y + 20:0}" font-family="system-ui, DejaVu Sans, sans-serif">
             <style>{ReportStyle.Read()} svg .head {Braced("font-size: 20px; fill: var(--ink); font-weight: 600;")} svg .name {Braced("font-size: 13px; fill: var(--ink); font-weight: 600;")}</style>
             <rect x="-12" y="0" width="{width + 24:0}" height="{y + 20:0}" style="fill: var(--page)"/>
-            <text class="head" x="4" y="28">Gradient weights of the objectives</text><text x="4" y="48">{Text(Explanation)} The small ones: W, A &gt; 0 solid, A &lt; 0 dashed.</text>
+            <text class="head" x="4" y="28">Gradient weights of the objectives</text><text x="4" y="48">{Text(Explanation[0])}</text><text x="4" y="64">{Text(Explanation[1])}</text>
             {body}
             </svg>
 
@@ -81,7 +83,7 @@ public static class WeightSheet
             foreach (var positive in (bool[])[true, false])
                 yield return new Chart(
                     $"{(perRatio ? "W / r" : "W")} for A {(positive ? '>' : '<')} 0", perRatio ? "gate W / r" : "weight W",
-                    [.. curves.Select((curve, i) => Line(curve.Name, positive ? curve.Positive : curve.Negative, i % Colours + 1, i / Colours % 2 == 1, perRatio))])
+                    [.. curves.Select((curve, i) => Line(curve.Name, positive ? curve.Positive : curve.Negative, i, perRatio))])
                 {
                     XLabel = "ratio r", YRange = (0, perRatio ? HighestGate : HighestWeight), PointTooltips = false, Width = LargeWidth, Height = LargeHeight,
                 };
@@ -89,18 +91,22 @@ public static class WeightSheet
 
     private static IEnumerable<Chart> Single(IReadOnlyList<(string Name, WeightCurve Positive, WeightCurve Negative)> curves) =>
         curves.Select((curve, i) => new Chart(curve.Name, "weight W", [
-            Line($"{curve.Name}, A > 0", curve.Positive, i % Colours + 1, dashed: false), Line($"{curve.Name}, A < 0", curve.Negative, i % Colours + 1, dashed: true),
+            Line($"{curve.Name}, A > 0", curve.Positive, i % Colours, perRatio: false), Line($"{curve.Name}, A < 0", curve.Negative, i % Colours + Colours, perRatio: false),
         ])
         {
             XLabel = "ratio r", YRange = (0, HighestWeight), PointTooltips = false, HasLegend = false, Width = SmallWidth, Height = SmallHeight,
         });
 
-    /// <summary>Cut where it leaves the picture.</summary>
-    private static Series Line(string name, WeightCurve curve, int colour, bool dashed, bool perRatio = false)
+    /// <summary>A line, cut where it leaves the picture; its number decides colour and stroke, so that 18 can be told apart.</summary>
+    private static Series Line(string name, WeightCurve curve, int number, bool perRatio)
     {
         var highest = perRatio ? HighestGate : HighestWeight;
         var values = curve.Ratios.Zip(curve.Weights, (ratio, weight) => (ratio, perRatio ? weight / ratio : weight));
-        return new Series(name, [.. values.Select(point => (point.ratio, point.Item2 > highest ? double.NaN : point.Item2))], colour, dashed);
+        return new Series(
+            name, [.. values.Select(point => (point.ratio, point.Item2 > highest ? double.NaN : point.Item2))], number % Colours + 1, number / Colours % 3 == 1)
+        {
+            Dotted = number / Colours % 3 == 2,
+        };
     }
 
     private static IEnumerable<string> Missing() =>
@@ -119,7 +125,7 @@ public static class WeightSheet
         for (var i = 0; i < lines.Count; i++)
         {
             var (x, top) = (i % perRow * LegendColumn + 4, y + Math.Floor((double)i / perRow) * LegendLine);
-            body.Append($"""<line class="line s{lines[i].Colour}{(lines[i].Dashed ? " dashed" : "")}" x1="{x:0}" x2="{x + 26:0}" y1="{top:0}" y2="{top:0}"/>""");
+            body.Append($"""<line class="line {lines[i].Stroke}" x1="{x:0}" x2="{x + 26:0}" y1="{top:0}" y2="{top:0}"/>""");
             body.Append($"""<text x="{x + 32:0}" y="{top + 4:0}">{Text(lines[i].Name)}</text>""");
         }
         return Math.Ceiling((double)lines.Count / perRow) * LegendLine;

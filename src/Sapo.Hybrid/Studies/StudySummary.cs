@@ -6,17 +6,19 @@ namespace Sapo.Hybrid.Studies;
 
 /// <summary>A number over seeds.</summary>
 /// <param name="Mean">Mean.</param>
-/// <param name="Low">Lower end of Student's 95% interval over seeds; null for a single seed.</param>
+/// <param name="Low">Lower end of Student's 95% interval over seeds; null for fewer than three seeds, of which it says nothing.</param>
 /// <param name="High">Upper end.</param>
 /// <param name="Count">How many seeds.</param>
 internal sealed record OverSeeds(double Mean, double? Low, double? High, int Count)
 {
+    private const int FewestForInterval = 3;
+
     /// <summary>The estimate; null without values. With <paramref name="share"/> the interval is cut to 0..1.</summary>
     public static OverSeeds? Of(IReadOnlyList<double> values, bool share = false)
     {
         if (values.Count == 0) return null;
         var estimate = MeanEstimate.Of(values);
-        if (values.Count == 1) return new(CellCurves.Round(estimate.Mean), null, null, 1);
+        if (values.Count < FewestForInterval) return new(CellCurves.Round(estimate.Mean), null, null, values.Count);
         var interval = estimate.StudentInterval();
         var (low, high) = share ? (Math.Max(0, interval.Low), Math.Min(1, interval.High)) : (interval.Low, interval.High);
         return new(CellCurves.Round(estimate.Mean), CellCurves.Round(low), CellCurves.Round(high), values.Count);

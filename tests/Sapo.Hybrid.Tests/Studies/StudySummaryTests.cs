@@ -33,13 +33,13 @@ public sealed class StudySummaryTests
     [Fact]
     public void OverSeeds_Values_HaveStudentsInterval()
     {
-        // Mean 0.5, standard error 0.1 / sqrt(3) * sqrt(...): deviations -0.1, 0, 0.1 give s = 0.1; t(2 degrees, 97.5%) = 4.302653.
+        // Deviations -0.1, 0, 0.1: s = 0.1, standard error 0.1 / sqrt(3); t(2 degrees of freedom, 97.5%) = 4.302653.
         var estimate = OverSeeds.Of([0.4, 0.5, 0.6])!;
         Assert.Equal(0.5, estimate.Mean);
         Assert.Equal(0.5 - 4.302653 * 0.1 / Math.Sqrt(3), estimate.Low!.Value, 1e-5);
-        Assert.Equal(new OverSeeds(0.7, null, null, 1), OverSeeds.Of([0.7]));
+        Assert.Equal(new OverSeeds(0.7, null, null, 2), OverSeeds.Of([0.6, 0.8]));
         Assert.Null(OverSeeds.Of([]));
-        Assert.Equal(1, OverSeeds.Of([0.8, 1.0], share: true)!.High);
+        Assert.Equal(1, OverSeeds.Of([0.8, 0.9, 1.0], share: true)!.High);
     }
 
     [Fact]
