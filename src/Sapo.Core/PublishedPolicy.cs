@@ -47,6 +47,9 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
     /// <summary>The same graph by GenAI's conventions, for a session over ONNX Runtime GenAI: overlay <c>model.decoder.filename</c> with it.</summary>
     public const string GenAiDecodeGraphFile = "decode.genai.onnx";
 
+    /// <summary>The sampling head alone, in a folder of ONNX Runtime GenAI's model builder: its graph gives logits, and this one draws from them.</summary>
+    public const string SamplingHeadFile = "sample.onnx";
+
     /// <summary>The decode graph at a precision: <see cref="DecodeGraphFile"/>, or <c>decode.int4.onnx</c>.</summary>
     public static string DecodeGraphFileOf(Precision precision) => precision == Precision.Fp32 ? DecodeGraphFile : $"decode.{precision.Name()}.onnx";
 
@@ -56,8 +59,16 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
     /// <summary>The weights at a precision: <see cref="WeightsFile"/>, or <c>weights.int4.safetensors</c> beside it (<see cref="ReducedLayout"/>).</summary>
     public static string WeightsFileOf(Precision precision) => precision == Precision.Fp32 ? WeightsFile : $"weights.{precision.Name()}.safetensors";
 
+    /// <summary>Whether this is a folder of ONNX Runtime GenAI's model builder, with the sampling head beside its graph.</summary>
+    public bool IsStock => IsStockManifest(Manifest);
+
+    /// <summary>Identifies the weights: the SHA-256 of their file, or of a stock folder's files together.</summary>
+    public string Fingerprint => IsStock
+        ? Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(string.Concat(Manifest.Files.Select(file => file.Sha256)))))
+        : Manifest.Files.First(file => file.Name == WeightsFile).Sha256;
+
     /// <summary>Whether the folder was written for a precision too; 32 bits are always there.</summary>
-    public bool Has(Precision precision) => Manifest.Files.Any(file => file.Name == DecodeGraphFileOf(precision));
+    public bool Has(Precision precision) => IsStock ? precision == Precision.Fp32 : Manifest.Files.Any(file => file.Name == DecodeGraphFileOf(precision));
 
     /// <summary>The version.</summary>
     public PolicyVersion Version => new(Manifest.Version);
@@ -113,6 +124,8 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
         }
     }
 
+    private static bool IsStockManifest(PolicyManifest manifest) => manifest.Files.Any(file => file.Name == SamplingHeadFile);
+
     private static void CheckManifest(PolicyManifest manifest, string path)
     {
         const string Remedy = "Publish the policy again";
@@ -122,7 +135,7 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
         foreach (var file in manifest.Files)
             if (file.Name is "" or "." or ".." || file.Name != Path.GetFileName(file.Name))
                 throw new UserErrorException($"{path} names the file '{file.Name}'", "plain names within the folder", "Do not use this folder unless you trust its source");
-        foreach (var needed in new[] { WeightsFile, DecodeGraphFile })
+        foreach (var needed in IsStockManifest(manifest) ? [StockModelConfig.FileName] : new[] { WeightsFile, DecodeGraphFile })
             if (manifest.Files.All(file => file.Name != needed)) throw new UserErrorException($"{path} does not list {needed}", "weights and decode graph", Remedy);
         foreach (var sequence in manifest.Probe)
             if (sequence.TokenIds.Length < 2 || sequence.TokenIds.Length != sequence.LogProbs.Length)

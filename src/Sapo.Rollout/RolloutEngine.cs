@@ -114,10 +114,26 @@ public sealed class RolloutEngine : IAsyncDisposable
 
     private static RolloutEngine Start(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
     {
-        var config = ModelConfigReader.Read(policy.Folder);
+        if (!policy.Has(PrecisionNames.Parse(options.Precision)))
+            throw new UserErrorException($"{policy.Folder} was not written for {options.Precision}", "a folder published or imported at that precision", "Publish or import the model with it");
+        if (policy.IsStock && options.Session == "genai")
+            throw new UserErrorException($"{policy.Folder} is a folder of GenAI's model builder and engine.session is genai", "ort, which runs its graph directly", "Choose the other session, or import the Hugging Face folder that it was built from");
+        var stock = policy.IsStock ? StockModel.Load(policy, threads, prepack: options.Prepack != "never") : null;
+        try
+        {
+            return Start(policy, stock, options, threads, tokenizer, time);
+        }
+        catch
+        {
+            stock?.Dispose();
+            throw;
+        }
+    }
+
+    private static RolloutEngine Start(PublishedPolicy policy, StockModel? stock, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, TimeProvider time)
+    {
+        var config = stock?.Config ?? ModelConfigReader.Read(policy.Folder);
         var precision = PrecisionNames.Parse(options.Precision);
-        if (!policy.Has(precision))
-            throw new UserErrorException($"{policy.Folder} was not written for {precision.Name()}", "a folder published or imported at that precision", "Publish or import the model with it");
         var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
         KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
         var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize, positions, options.MaxKeptIds);
@@ -125,8 +141,8 @@ public sealed class RolloutEngine : IAsyncDisposable
         ILoadedPolicy? loaded = null;
         try
         {
-            loader = options.Session == "genai"
-                ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads, precision)
+            loader = stock is not null ? new StockPolicyLoader(stock, rows, positions)
+                : options.Session == "genai" ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads, precision)
                 : new OrtPolicyLoader(config, rows, positions, threads, precision);
             loaded = loader.Load(policy, prepack: options.Prepack != "never");
             var (weightBytes, mismatch) = (loaded.WeightBytes, loaded.Probe(policy.Manifest.Probe));

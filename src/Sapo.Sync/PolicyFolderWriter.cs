@@ -116,6 +116,18 @@ internal sealed class PolicyFolderWriter : IDisposable
         return placed;
     }
 
+    /// <summary>Puts a file of another folder into this one, under its own name; a symbolic link stands for what it leads to.</summary>
+    public PublishedFile Link(string source)
+    {
+        var file = File.ResolveLinkTarget(source, returnFinalTarget: true)?.FullName ?? source;
+        var name = Path.GetFileName(source);
+        HardLink.CreateOrCopy(file, Path.Combine(_partial, name));
+        using var stream = File.OpenRead(file);
+        var placed = new PublishedFile(name, stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream)));
+        _files.Add(placed);
+        return placed;
+    }
+
     /// <summary>Writes the manifest and gives the folder its name. A folder of that name is replaced.</summary>
     public PublishedPolicy Finish(PolicyVersion version, IReadOnlyList<ProbeSequence> probe, CancellationToken cancel)
     {

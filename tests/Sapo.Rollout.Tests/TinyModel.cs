@@ -30,6 +30,17 @@ public sealed class TinyModel : IDisposable
     /// <summary>The weights of <see cref="Policy"/>, written at a precision too.</summary>
     internal PublishedPolicy At(Precision precision) => Imported(seed: 1, precision);
 
+    /// <summary>The same model as a folder that GenAI's model builder could have made: graph with logits, genai_config.json, weights, no config.json.</summary>
+    public PublishedPolicy Stock()
+    {
+        var folder = Path.Combine(_folder.FullName, "stock");
+        var imported = Path.Combine(_folder.FullName, "stock-policy");
+        if (Directory.Exists(imported)) return PublishedPolicy.Open(imported);
+        Directory.CreateDirectory(folder);
+        foreach (var name in new[] { "model.onnx", "genai_config.json", PublishedPolicy.WeightsFile }) File.Copy(Path.Combine(Policy.Folder, name), Path.Combine(folder, name));
+        return StockImporter.Import(folder, imported);
+    }
+
     private PublishedPolicy Imported(int seed, Precision precision = Precision.Fp32)
     {
         var output = Path.Combine(_folder.FullName, $"policy-{seed}-{precision.Name()}");

@@ -183,7 +183,7 @@ public static class GenerationJob
     private static GenerationStamp Stamp(GenerationOptions options, PublishedPolicy policy) => new()
     {
         Model = Path.GetFullPath(options.Model),
-        Weights = policy.Manifest.Files.First(file => file.Name == PublishedPolicy.WeightsFile).Sha256,
+        Weights = policy.Fingerprint,
         Prompts = Path.GetFullPath(options.Prompts),
         Samples = options.Samples,
         LogProbs = options.LogProbs,

@@ -1,7 +1,8 @@
-// --model may name three things: a published policy (with manifest.json), a run folder's final/ (which is one), or a plain
-// Hugging Face folder. The last is imported once into <model>/.sapo/, or, where that cannot be written, into a temporary
-// folder that lives as long as this object; so is a published policy that was not written at the precision asked for. A
-// stamp of the source files' sizes and times, and of the code that imports, tells when to import again.
+// --model may name four things: a published policy (with manifest.json), a run folder's final/ (which is one), a plain
+// Hugging Face folder, or a folder of ONNX Runtime GenAI's model builder. The last two are imported once into
+// <model>/.sapo/, or, where that cannot be written, into a temporary folder that lives as long as this object; so is a
+// published policy that was not written at the precision asked for. A stamp of the source files' sizes and times, and of the
+// code that imports, tells when to import again.
 using Sapo.Core;
 using Sapo.Core.Models;
 using Sapo.Sync;
@@ -19,10 +20,10 @@ public sealed class ServedModel : IDisposable
     public PublishedPolicy Policy { get; internal set; }
 
     /// <summary>Opens a folder, importing it where needed.</summary>
-    /// <param name="folder">A published policy, or a Hugging Face folder.</param>
+    /// <param name="folder">A published policy, a Hugging Face folder, or a folder of GenAI's model builder.</param>
     /// <param name="precision">What an engine is to read weights in.</param>
     /// <param name="say">Told when an import begins: it takes a while with large models.</param>
-    /// <exception cref="UserErrorException">It is neither, it is broken, or it cannot be served at the precision.</exception>
+    /// <exception cref="UserErrorException">It is none of them, it is broken, or it cannot be served at the precision.</exception>
     public static ServedModel Open(string folder, Precision precision, Action<string> say)
     {
         if (File.Exists(Path.Combine(folder, PolicyManifest.FileName)))
@@ -36,10 +37,14 @@ public sealed class ServedModel : IDisposable
         if (File.Exists(Path.Combine(folder, "final", PolicyManifest.FileName)))
             throw new UserErrorException(
                 $"{folder} is a run folder", "a model folder", $"Name its final model: {Path.Combine(folder, "final")}");
-        if (!File.Exists(Path.Combine(folder, "config.json")))
+        if (StockImporter.IsStock(folder) && precision != Precision.Fp32)
+            throw new UserErrorException(
+                $"{folder} is a folder of GenAI's model builder and the precision {precision.Name()} is asked for", "fp32: it is run as it was built, whatever its weights are",
+                "Leave --precision out, or name the Hugging Face folder that it was built from");
+        if (!File.Exists(Path.Combine(folder, "config.json")) && !StockImporter.IsStock(folder))
             throw new UserErrorException(
                 $"{folder} {(Directory.Exists(folder) ? "is no model folder" : "does not exist")}",
-                "a published policy or a Hugging Face folder with config.json", "Check --model");
+                "a published policy, a Hugging Face folder with config.json, or a folder of GenAI's model builder with genai_config.json", "Check --model");
         return OpenImported(folder, precision, say);
     }
 
@@ -80,7 +85,7 @@ public sealed class ServedModel : IDisposable
         var (stamp, policy) = Places(cache, precision);
         File.Delete(stamp);
         if (Directory.Exists(policy)) Directory.Delete(policy, recursive: true);
-        var imported = PolicyImporter.Import(folder, policy, precision: precision);
+        var imported = StockImporter.IsStock(folder) ? StockImporter.Import(folder, policy) : PolicyImporter.Import(folder, policy, precision: precision);
         AtomicFile.WriteAllBytes(stamp, System.Text.Encoding.UTF8.GetBytes(Stamp(folder)));
         return imported;
     }

@@ -32,7 +32,7 @@ public sealed class CompletionService
     {
         (_engine, _tokenizer, Model, _freshSeed, _time) = (engine, tokenizer, model, freshSeed, time);
         _template = new Lazy<ChatTemplate>(() => ChatTemplate.Load(policy.Folder));
-        _fingerprint = "fp_" + policy.Manifest.Files.First(file => file.Name == PublishedPolicy.WeightsFile).Sha256[..12];
+        _fingerprint = "fp_" + policy.Fingerprint[..12];
         _created = time.GetUtcNow().ToUnixTimeSeconds();
     }
 

@@ -22,8 +22,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     private readonly RunOptions _runOptions = new();
     private readonly Dictionary<(int First, int Count, bool Truncate, int Alternatives), OrtIoBinding> _decodeBindings = [];
     private readonly Dictionary<int, OrtIoBinding> _prefillBindings = [];
-    private readonly NativeBuffer<long> _alternativeIds;
-    private readonly NativeBuffer<float> _alternativeLogProbs;
+    private readonly DrawBinding _draw;
     private NativeBuffer<long> _prefillIds = new(64);
 
     /// <summary>A session over rows that exist.</summary>
@@ -31,12 +30,8 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     /// <param name="cache">Keys and values; outlives the session.</param>
     /// <param name="rows">Inputs and outputs, as many rows as the cache; outlives the session.</param>
     /// <param name="ownsModel">Whether disposing the session disposes the model.</param>
-    public OrtDecodeSession(OrtPolicyModel model, KeyValueCache cache, RowBuffers rows, bool ownsModel)
-    {
-        (_model, _cache, _rows, _ownsModel) = (model, cache, rows, ownsModel);
-        var listed = (long)rows.Rows * GenerationRequest.MaxAlternatives;
-        (_alternativeIds, _alternativeLogProbs) = (new(listed, clear: false), new(listed, clear: false));
-    }
+    public OrtDecodeSession(OrtPolicyModel model, KeyValueCache cache, RowBuffers rows, bool ownsModel) =>
+        (_model, _cache, _rows, _ownsModel, _draw) = (model, cache, rows, ownsModel, new DrawBinding(rows));
 
     /// <inheritdoc />
     public PolicyVersion Version => _model.Version;
@@ -64,7 +59,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         }
         for (var i = 0; i < count; i++) _prefillIds.Pointer[i] = tokenIds[Math.Min(i, tokenIds.Length - 1)];
         if (!_prefillBindings.TryGetValue(row, out var binding)) _prefillBindings.Add(row, binding = Bind(row, 1));
-        BindInput(binding, DecodeGraph.InputIds, TensorElementType.Int64, [1, count], _prefillIds.Pointer, sizeof(long));
+        binding.BindInput(DecodeGraph.InputIds, TensorElementType.Int64, [1, count], _prefillIds.Pointer, sizeof(long));
         _rows.Lengths.Pointer[row] = position + count - 1;
         *_rows.TotalLength.Pointer = position + count;
         *_rows.Truncate.Pointer = false;
@@ -86,9 +81,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         *_rows.TotalLength.Pointer = longest + 1;
         *_rows.Truncate.Pointer = truncate;
         _model.Session.RunWithBinding(_runOptions, binding);
-        if (alternatives == 0) return;
-        var listed = rowCount * alternatives;
-        _rows.StoreAlternatives(firstRow, rowCount, _alternativeIds.Slice(0, listed), _alternativeLogProbs.Slice(0, listed));
+        _draw.Store(firstRow, rowCount, alternatives);
     }
 
     /// <inheritdoc />
@@ -98,28 +91,15 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         foreach (var binding in _prefillBindings.Values) binding.Dispose();
         _runOptions.Dispose();
         _prefillIds.Dispose();
-        _alternativeIds.Dispose();
-        _alternativeLogProbs.Dispose();
+        _draw.Dispose();
         if (_ownsModel) _model.Dispose();
     }
 
     private OrtIoBinding BindDecode(int first, int count, bool truncate, int alternatives)
     {
         var binding = Bind(first, count);
-        BindInput(binding, DecodeGraph.InputIds, TensorElementType.Int64, [count, 1], _rows.InputIds.Pointer + first, sizeof(long));
-        BindOutput(binding, DecodeGraph.SampledToken, TensorElementType.Int64, [count], _rows.SampledTokens.Pointer + first, sizeof(long));
-        BindOutput(binding, DecodeGraph.SampledLogProb, TensorElementType.Float, [count], _rows.SampledLogProbs.Pointer + first, sizeof(float));
-        BindOutput(binding, DecodeGraph.UntruncatedLogProb, TensorElementType.Float, [count], _rows.UntruncatedLogProbs.Pointer + first, sizeof(float));
-        if (truncate)
-        {
-            BindOutput(binding, DecodeGraph.KeptCount, TensorElementType.Int64, [count], _rows.KeptCounts.Pointer + first, sizeof(long));
-            BindOutput(binding, DecodeGraph.KeptIds, TensorElementType.Int64, [count, _rows.KeptWidth], _rows.KeptIds.Pointer + (long)first * _rows.KeptWidth, sizeof(long));
-        }
-        if (alternatives > 0)
-        {
-            BindOutput(binding, DecodeGraph.AlternativeIds, TensorElementType.Int64, [count, alternatives], _alternativeIds.Pointer, sizeof(long));
-            BindOutput(binding, DecodeGraph.AlternativeLogProbs, TensorElementType.Float, [count, alternatives], _alternativeLogProbs.Pointer, sizeof(float));
-        }
+        binding.BindInput(DecodeGraph.InputIds, TensorElementType.Int64, [count, 1], _rows.InputIds.Pointer + first, sizeof(long));
+        _draw.BindOutputs(binding, first, count, truncate, alternatives);
         return binding;
     }
 
@@ -127,25 +107,10 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     private OrtIoBinding Bind(int first, int count)
     {
         var binding = _model.Session.CreateIoBinding();
-        BindInput(binding, DecodeGraph.Lengths, TensorElementType.Int32, [count], _rows.Lengths.Pointer + first, sizeof(int));
-        BindInput(binding, DecodeGraph.TotalLength, TensorElementType.Int32, [], _rows.TotalLength.Pointer, sizeof(int));
-        BindInput(binding, DecodeGraph.LastIndex, TensorElementType.Int64, [count], _rows.LastIndices.Pointer + first, sizeof(long));
-        BindInput(binding, DecodeGraph.Uniform, TensorElementType.Float, [count], _rows.Uniforms.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.Temperature, TensorElementType.Float, [count], _rows.Temperatures.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.TopK, TensorElementType.Int64, [count], _rows.TopKs.Pointer + first, sizeof(long));
-        BindInput(binding, DecodeGraph.TopP, TensorElementType.Float, [count], _rows.TopPs.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.MinP, TensorElementType.Float, [count], _rows.MinPs.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.MinPFirst, TensorElementType.Bool, [count], _rows.MinPFirst.Pointer + first, sizeof(bool));
-        BindInput(binding, DecodeGraph.KeptLimit, TensorElementType.Int64, [], _rows.KeptLimits.Pointer, sizeof(long));
-        BindInput(binding, DecodeGraph.RepetitionPenalty, TensorElementType.Float, [count], _rows.RepetitionPenalties.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.FrequencyPenalty, TensorElementType.Float, [count], _rows.FrequencyPenalties.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.PresencePenalty, TensorElementType.Float, [count], _rows.PresencePenalties.Pointer + first, sizeof(float));
-        BindInput(binding, DecodeGraph.History, TensorElementType.Int64, [count, _rows.HistoryWidth], _rows.History.Pointer + (long)first * _rows.HistoryWidth, sizeof(long));
-        BindInput(binding, DecodeGraph.HistoryLength, TensorElementType.Int64, [count], _rows.HistoryLengths.Pointer + first, sizeof(long));
-        BindInput(binding, DecodeGraph.HistoryCounts, TensorElementType.Float, [count, _rows.HistoryWidth], _rows.HistoryCounts.Pointer + (long)first * _rows.HistoryWidth, sizeof(float));
-        BindInput(binding, DecodeGraph.Alternatives, TensorElementType.Int64, [count], _rows.WantedAlternatives.Pointer + first, sizeof(long));
-        BindInput(binding, DecodeGraph.Truncate, TensorElementType.Bool, [], _rows.Truncate.Pointer, sizeof(bool));
-        BindInput(binding, DecodeGraph.ForcedToken, TensorElementType.Int64, [count], _rows.ForcedTokens.Pointer + first, sizeof(long));
+        binding.BindInput(DecodeGraph.Lengths, TensorElementType.Int32, [count], _rows.Lengths.Pointer + first, sizeof(int));
+        binding.BindInput(DecodeGraph.TotalLength, TensorElementType.Int32, [], _rows.TotalLength.Pointer, sizeof(int));
+        binding.BindInput(DecodeGraph.LastIndex, TensorElementType.Int64, [count], _rows.LastIndices.Pointer + first, sizeof(long));
+        _draw.BindInputs(binding, first, count);
         long[] shape = [count, _cache.Heads, _cache.Positions, _cache.HeadSize];
         for (var layer = 0; layer < _cache.LayerCount; layer++)
         {
@@ -158,28 +123,8 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     private void BindCache(OrtIoBinding binding, int layer, bool keys, long[] shape, byte* start)
     {
         var type = _model.Precision switch { Precision.Fp16 => TensorElementType.Float16, Precision.Bf16 => TensorElementType.BFloat16, _ => TensorElementType.Float };
-        using var value = Value(type, shape, start, _cache.ElementSize);
+        using var value = TensorBinding.TensorOver(type, shape, start, _cache.ElementSize);
         binding.BindInput(DecodeGraph.Past(layer, keys), value);
         binding.BindOutput(DecodeGraph.Present(layer, keys), value);
-    }
-
-    // A binding keeps its own reference to the tensor, and the memory is ours: the wrapper can go at once.
-    private static void BindInput(OrtIoBinding binding, string name, TensorElementType type, long[] shape, void* start, int elementSize)
-    {
-        using var value = Value(type, shape, start, elementSize);
-        binding.BindInput(name, value);
-    }
-
-    private static void BindOutput(OrtIoBinding binding, string name, TensorElementType type, long[] shape, void* start, int elementSize)
-    {
-        using var value = Value(type, shape, start, elementSize);
-        binding.BindOutput(name, value);
-    }
-
-    private static OrtValue Value(TensorElementType type, long[] shape, void* start, int elementSize)
-    {
-        long length = 1;
-        foreach (var size in shape) length *= size;
-        return OrtValue.CreateTensorValueWithData(OrtMemoryInfo.DefaultInstance, type, shape, (nint)start, length * elementSize);
     }
 }

@@ -45,6 +45,7 @@ internal sealed class OrtPolicyModel : IDisposable
         try
         {
             using var options = Options(threads, prepack);
+            if (precision is Precision.Fp16 or Precision.Bf16) options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL; // folds the weights' casts where kernels are in 32 bits
             foreach (var (name, tensor) in weights.Map(policy.Folder, config, precision)) options.AddInitializer(name, tensor);
             session = new InferenceSession(path, options);
             DecodeGraph.Check(session, config, precision, path);
@@ -68,7 +69,8 @@ internal sealed class OrtPolicyModel : IDisposable
         NativeHeap.ReturnFreePages();
     }
 
-    private static SessionOptions Options(int threads, bool prepack)
+    /// <summary>What every session here is built with.</summary>
+    internal static SessionOptions Options(int threads, bool prepack)
     {
         var options = new SessionOptions
         {

@@ -35,6 +35,14 @@ public sealed class UnpackedOrtDecodeSessionTests(TinyModel model) : DecodeSessi
     internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: false);
 }
 
+/// <summary>The contract on a graph that gives logits, run as a stock folder: as the publisher writes it for any GenAI program.</summary>
+public sealed class StockDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
+{
+    internal override int VocabSize => model.Config.VocabSize;
+
+    internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.CreateStock(model.Stock(), rows, positions);
+}
+
 /// <summary>The contract with matrices in 8 bits.</summary>
 public sealed class Int8OrtDecodeSessionTests(TinyModel model) : DecodeSessionContract, IClassFixture<TinyModel>
 {
@@ -65,6 +73,13 @@ internal static class OrtSessions
     {
         var cache = new KeyValueCache(model.Config, rows.Rows, positions, precision);
         return new WithCache(new OrtDecodeSession(OrtPolicyModel.Load(model.At(precision), model.Config, threads: 2, prepack, precision), cache, rows, ownsModel: true), cache);
+    }
+
+    public static IDecodeSession CreateStock(PublishedPolicy policy, RowBuffers rows, int positions)
+    {
+        var stock = StockModel.Load(policy, threads: 2, prepack: true);
+        var cache = new KeyValueCache(stock.Config, rows.Rows, positions);
+        return new WithCache(new StockDecodeSession(stock, cache, rows, ownsModel: true), cache);
     }
 
     /// <summary>Disposes the keys and values with the session.</summary>
