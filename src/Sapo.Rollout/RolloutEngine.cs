@@ -116,12 +116,13 @@ public sealed class RolloutEngine : IAsyncDisposable
     {
         if (!policy.Has(PrecisionNames.Parse(options.Precision)))
             throw new UserErrorException($"{policy.Folder} was not written for {options.Precision}", "a folder published or imported at that precision", "Publish or import the model with it");
+        ExecutionProvider.Check(PrecisionNames.Parse(options.Precision));
         if (policy.IsStock && options.Session == "genai")
             throw new UserErrorException($"{policy.Folder} is a folder of GenAI's model builder and engine.session is genai", "ort, which runs its graph directly", "Choose the other session, or import the Hugging Face folder that it was built from");
         var stock = policy.IsStock ? StockModel.Load(policy, threads, prepack: options.Prepack != "never") : null;
         try
         {
-            return Start(policy, stock, options, threads, tokenizer, time);
+            return Start(policy, stock, options, threads, tokenizer, trace, time);
         }
         catch
         {
@@ -130,7 +131,7 @@ public sealed class RolloutEngine : IAsyncDisposable
         }
     }
 
-    private static RolloutEngine Start(PublishedPolicy policy, StockModel? stock, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, TimeProvider time)
+    private static RolloutEngine Start(PublishedPolicy policy, StockModel? stock, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
     {
         var config = stock?.Config ?? ModelConfigReader.Read(policy.Folder);
         var precision = PrecisionNames.Parse(options.Precision);

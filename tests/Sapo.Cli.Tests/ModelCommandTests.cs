@@ -82,7 +82,40 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         Assert.Single(Lines("judged.jsonl"));
     }
 
+    [Fact]
+    public void Rollout_FolderOfGenAisBuilder_IsRunByItsOwnGraph()
+    {
+        // What the publisher writes for any GenAI program is such a folder, once nothing else of ours lies in it.
+        var stock = Directory.CreateDirectory(Path.Combine(run.Folder, "stock")).FullName;
+        foreach (var name in new[] { "model.onnx", "model.safetensors", "genai_config.json", "tokenizer.json", "tokenizer_config.json" })
+            if (File.Exists(Path.Combine(run.Folder, run.Model, name))) File.Copy(Path.Combine(run.Folder, run.Model, name), Path.Combine(stock, name), overwrite: true);
+        Prompts("stock.jsonl", """{"prompt": "12+34="}""", """{"prompt": "5+6="}""");
+        foreach (var (model, output) in new[] { (run.Model, "own-out.jsonl"), (stock, "stock-out.jsonl") })
+        {
+            var (code, _, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", model, "--prompts", "stock.jsonl", "-n", "3", "--max-new-tokens", "12", "--out", output);
+            Assert.True(code == 0, errors);
+        }
+        Assert.Equal(Lines("own-out.jsonl").Select(line => line.GetProperty("token_ids").ToString()), Lines("stock-out.jsonl").Select(line => line.GetProperty("token_ids").ToString()));
+    }
+
+    [Fact]
+    public void Rollout_Int8ThroughGenAi_SaysHowFarItIsOffAndSavesIt()
+    {
+        Prompts("int8.jsonl", """{"prompt": "12+34="}""");
+        var (code, _, errors) = SapoProcess.Run(
+            run.Folder, "rollout", "--model", run.Model, "--prompts", "int8.jsonl", "-n", "4", "--max-new-tokens", "8", "--precision", "int8", "--engine", "genai", "--out", "int8-out.jsonl");
+        Assert.True(code == 0, errors);
+        Assert.Contains("int8: log-probs differ from the learner by", errors, StringComparison.Ordinal);
+        using var saved = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(run.Folder, run.Model, ".sapo", "policy-int8", "precision.json")));
+        Assert.True(saved.RootElement.GetProperty("mismatch").GetProperty("tokens").GetInt32() > 0);
+        Assert.Equal(4, Lines("int8-out.jsonl").Count);
+    }
+
     [Theory]
+    [InlineData("engine.session is \"gena\"", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--engine", "gena", "--out", "o")]
+    [InlineData("engine.precision is \"int3\"", "eval", "--model", "runs/out/tiny/final", "--task", "addition", "--precision", "int3")]
+    [InlineData("at most 32", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--engine", "genai", "--slots", "33", "--out", "o")]
+    [InlineData("CUDA", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--precision", "bf16", "--out", "o")]
     [InlineData("is a run folder", "rollout", "--model", "runs/out/tiny", "--prompts", "p", "--out", "o")]
     [InlineData("does not exist", "rollout", "--model", "nowhere", "--prompts", "here.jsonl", "--out", "o")]
     [InlineData("does not exist", "eval", "--model", "runs/out/tiny/final", "--prompts", "nowhere.jsonl")]

@@ -76,7 +76,7 @@ public sealed class StockFolderTests(TinyModel tiny) : IClassFixture<TinyModel>,
         for (var i = 0; i < prompts.Length; i++) Assert.Equal(alone[i], Continue(model, [prompts[i]], steps)[0]);
         Assert.Equal(alone, Continue(model, padded, steps)); // the session pads on the right
         var limit = probes["batch_32"].GetInt32();
-        Assert.Equal(limit, EngineOptions.MostGenAiSlots);
+        Assert.Equal(EngineOptions.MostGenAiSlots, limit);
         Assert.ThrowsAny<Exception>(() => Continue(model, [.. Enumerable.Repeat(prompts[0], limit + 1)], 1));
         Golden.Report("GenAI's behaviour that the session relies on", prompts.Length + 2);
     }
