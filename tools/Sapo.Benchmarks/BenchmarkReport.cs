@@ -63,7 +63,21 @@ internal sealed record ModelBenchmark(
 /// <param name="Models">One entry per model.</param>
 internal sealed record BenchmarkReport(ProfileContext Context, MachineLimits Limits, int Turns, IReadOnlyList<ModelBenchmark> Models);
 
+/// <summary>The learner beside another program on one model.</summary>
+/// <param name="Model">The model.</param>
+/// <param name="Ratios">The findings: medians over the turns, each of two speeds measured one after the other.</param>
+internal sealed record LearnerComparisonResult(ProfiledModelInfo Model, IReadOnlyList<BenchmarkRatio> Ratios);
+
+/// <summary>One comparison of the learner: the content of its results file.</summary>
+/// <param name="Context">Machine, commit, versions, and whether other work was running.</param>
+/// <param name="Limits">What the machine could do at that time.</param>
+/// <param name="Turns">How often each pair was measured.</param>
+/// <param name="Peer">The other program's command, or null.</param>
+/// <param name="Models">One entry per model.</param>
+internal sealed record LearnerComparisonReport(ProfileContext Context, MachineLimits Limits, int Turns, string? Peer, IReadOnlyList<LearnerComparisonResult> Models);
+
 /// <summary>Writes results.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
 [JsonSerializable(typeof(BenchmarkReport))]
+[JsonSerializable(typeof(LearnerComparisonReport))]
 internal sealed partial class BenchmarkJson : JsonSerializerContext;

@@ -1,9 +1,10 @@
 // Times the parts side by side and states ratios, each taken between runs in turns within this one process:
 //   dotnet run -c Release --project tools/Sapo.Benchmarks
 //   dotnet run -c Release --project tools/Sapo.Benchmarks -- --models 100m --engine-only --llama llama-batched-bench --gguf m-f32.gguf
-// The result, with machine, commit and versions, goes to results/<processor>.json.
+// The result, with machine, commit and versions, goes to results/<processor>.json. The learner's speed beside another
+// program's, in turns within one run, goes to results/<processor>-learner.json:
+//   dotnet run -c Release --project tools/Sapo.Benchmarks -- learner --peer "python3 train.py {model} --batch {batch} --seq {sequence}"
 using System.CommandLine;
-using System.Text;
 using System.Text.Json;
 using Sapo.Benchmarks;
 using Sapo.Core;
@@ -20,6 +21,7 @@ var llama = new Option<string?>("--llama") { Description = "llama.cpp's llama-ba
 var gguf = new Option<string?>("--gguf") { Description = "A model of the same shape for it, in F32", HelpName = "file" };
 var output = new Option<string?>("--out") { Description = "The result. Default: tools/Sapo.Benchmarks/results/<processor>.json below the present folder", HelpName = "file" };
 var command = new RootCommand("Time engine, learner, publishing and swapping side by side.") { models, turns, engineOnly, llama, gguf, output };
+command.Subcommands.Add(LearnerComparison.Create());
 command.SetAction((parsed, cancel) => RunAsync(
     parsed.GetRequiredValue(models), parsed.GetValue(turns), parsed.GetValue(engineOnly), Llama(parsed.GetValue(llama), parsed.GetValue(gguf), parsed.GetRequiredValue(models)), parsed.GetValue(output), cancel));
 try
@@ -49,8 +51,7 @@ static async Task<int> RunAsync(string[] shapes, int turns, bool engineOnly, Lla
     var budget = ThreadBudget.ForMachine(overlapped: false);
     NativeEnvironment.Prepare(budget);
     var context = ProfileContext.Look(TimeProvider.System);
-    var file = output ?? Path.Combine("tools", "Sapo.Benchmarks", "results", FileNameOf(context.Processor, context.Cores) + ".json");
-    ProfileFiles.Prepare(Path.GetDirectoryName(Path.GetFullPath(file))!);
+    var file = ResultFile.For(context, output, "");
     var limits = MachineLimits.Measure(budget.EngineThreads);
     var results = new List<ModelBenchmark>();
     foreach (var shape in shapes)
@@ -61,19 +62,6 @@ static async Task<int> RunAsync(string[] shapes, int turns, bool engineOnly, Lla
         results.Add(benchmark);
     }
     var report = new BenchmarkReport(context, limits, turns, results);
-    AtomicFile.WriteAllBytes(file, (byte[])[.. JsonSerializer.SerializeToUtf8Bytes(report, BenchmarkJson.Default.BenchmarkReport), (byte)'\n']);
-    Console.WriteLine($"Saved: {file}");
+    ResultFile.Write(file, JsonSerializer.SerializeToUtf8Bytes(report, BenchmarkJson.Default.BenchmarkReport));
     return 0;
-}
-
-// "AMD EPYC 7B13" on 2 cores: amd-epyc-7b13-2-cores.
-static string FileNameOf(string processor, int cores)
-{
-    var name = new StringBuilder();
-    foreach (var letter in $"{processor} {cores} cores".ToLowerInvariant())
-    {
-        if (char.IsAsciiLetterOrDigit(letter)) name.Append(letter);
-        else if (name.Length > 0 && name[^1] != '-') name.Append('-');
-    }
-    return name.ToString().Trim('-');
 }

@@ -51,8 +51,8 @@ public static class LearnerProfiler
         var options = workload.ToOptions();
         using var learner = new PolicyLearner(model.Folder, options, ObjectiveRegistry.Create(new ObjectiveOptions(), model.Config.VocabSize));
         var groups = Completions(learner, workload);
-        var layouts = new[] { (Name: Shared, Groups: groups), (Name: Repeated, Groups: [.. groups.SelectMany(Apart)]) }
-            .Select(layout => (layout.Name, Batch: TrainingBatch.Pack(layout.Groups, AdvantageRegistry.Create(WholeBatch), options), Steps: new List<TimedStep>())).ToArray();
+        var layouts = new[] { (Name: Shared, Shares: true), (Name: Repeated, Shares: false) }
+            .Select(layout => (layout.Name, Batch: Pack(groups, workload, layout.Shares), Steps: new List<TimedStep>())).ToArray();
         var peaks = layouts.ToDictionary(layout => layout.Name, layout => PeakOf(learner, layout.Batch), StringComparer.Ordinal);
         for (var step = 0; step < workload.Steps; step++)
             foreach (var layout in layouts)
@@ -68,6 +68,15 @@ public static class LearnerProfiler
         });
         return (points[0], points[1]);
     }
+
+    /// <summary>Made-up judged completions as a batch from which every completion teaches.</summary>
+    /// <param name="learner">Gives the log-probs they pretend to have been sampled with.</param>
+    /// <param name="workload">How many, of what length.</param>
+    /// <param name="shared">Whether completions of a prompt form a group, or every one has a prompt of its own.</param>
+    public static TrainingBatch BatchOf(PolicyLearner learner, LearnerWorkload workload, bool shared) => Pack(Completions(learner, workload), workload, shared);
+
+    private static TrainingBatch Pack(ScoredGroup[] groups, LearnerWorkload workload, bool shared) =>
+        TrainingBatch.Pack(shared ? groups : [.. groups.SelectMany(Apart)], AdvantageRegistry.Create(WholeBatch), workload.ToOptions());
 
     private sealed record TimedStep(StepReport Report, double Seconds)
     {
