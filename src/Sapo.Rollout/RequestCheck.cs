@@ -18,12 +18,9 @@ internal sealed class RequestCheck(ModelConfig config, int positions, bool hasTo
         var sampling = request.Sampling.Validated();
         var name = $"prompt {request.Prompt.Id}";
         var ids = request.Prompt.TokenIds;
+        CheckPrompt(request.Prompt);
         Check(request.GroupSize >= 1, $"{name}: the group size is {request.GroupSize}", "at least 1", CorrectOptions);
         Check(request.FirstSampleIndex >= 0, $"{name}: the first sample index is {request.FirstSampleIndex}", "0 or more", CorrectOptions);
-        Check(ids.Length > 0, $"{name} is empty", "at least one token", CorrectPrompt);
-        Check(ids.Length < positions, $"{name} has {ids.Length:N0} tokens", $"at most {positions - 1:N0}: the engine holds {positions:N0} and one must be left to sample", "Shorten it, or raise engine.maxSequenceLength where the model allows more");
-        var outside = Array.FindIndex(ids, id => id < 0 || id >= config.VocabSize);
-        Check(outside < 0, $"{name}: token {outside} is {(outside < 0 ? 0 : ids[outside])}", $"ids from 0 to {config.VocabSize - 1}", "Use the tokenizer of this model");
         var mostAlternatives = Math.Min(GenerationRequest.MaxAlternatives, config.VocabSize);
         Check(request.Alternatives >= 0 && request.Alternatives <= mostAlternatives, $"{name}: {request.Alternatives} alternatives per token are asked for", $"0 to {mostAlternatives}", CorrectOptions);
         Check(sampling.TopK <= config.VocabSize, $"{name}: topK is {sampling.TopK}", $"at most the vocabulary's {config.VocabSize:N0}", CorrectOptions);
@@ -32,6 +29,17 @@ internal sealed class RequestCheck(ModelConfig config, int positions, bool hasTo
         foreach (var stop in stops)
             Check(stop >= 0 && stop < config.VocabSize, $"{name}: stop token id {stop}", $"ids from 0 to {config.VocabSize - 1}", CorrectOptions);
         return (stops, Math.Min(sampling.MaxNewTokens, positions - ids.Length));
+    }
+
+    /// <summary>Checks a prompt.</summary>
+    /// <exception cref="UserErrorException">It does not fit; the message has its id.</exception>
+    public void CheckPrompt(Prompt prompt)
+    {
+        var (name, ids) = ($"prompt {prompt.Id}", prompt.TokenIds);
+        Check(ids.Length > 0, $"{name} is empty", "at least one token", CorrectPrompt);
+        Check(ids.Length < positions, $"{name} has {ids.Length:N0} tokens", $"at most {positions - 1:N0}: the engine holds {positions:N0} and one must be left to sample", "Shorten it, or raise engine.maxSequenceLength where the model allows more");
+        var outside = Array.FindIndex(ids, id => id < 0 || id >= config.VocabSize);
+        Check(outside < 0, $"{name}: token {outside} is {(outside < 0 ? 0 : ids[outside])}", $"ids from 0 to {config.VocabSize - 1}", "Use the tokenizer of this model");
     }
 
     private static void Check(bool holds, string found, string? expected, string remedy)

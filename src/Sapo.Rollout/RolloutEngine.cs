@@ -90,6 +90,10 @@ public sealed class RolloutEngine : IAsyncDisposable
         return _scheduler.GenerateAsync(request, stopTokenIds, maxNewTokens, cancel);
     }
 
+    /// <summary>Checks a prompt without generating: what this refuses, <see cref="GenerateAsync(GenerationRequest, CancellationToken)"/> refuses too.</summary>
+    /// <exception cref="UserErrorException">It is empty, too long, or has ids outside the vocabulary.</exception>
+    public void CheckPrompt(Prompt prompt) => _check.CheckPrompt(prompt);
+
     /// <summary>
     /// Makes another version the active one: builds its session beside the running one, compares it with the learner's probe,
     /// switches between two decode steps. On any failure the old version goes on serving.

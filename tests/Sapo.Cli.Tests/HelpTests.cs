@@ -27,7 +27,7 @@ public sealed class HelpTests
     [InlineData("there is no command trian; the nearest is train", "trian")]
     [InlineData("there is no option --steeps; the nearest is --steps", "train", "runs/quickstart.json", "--steeps", "3")]
     [InlineData("Required argument missing", "train")]
-    [InlineData("many", "rollout", "--model", "m", "--prompts", "p", "--out", "o", "--samples", "many")]
+    [InlineData("many", "rollout", "--model", "m", "--prompts", "p", "--out", "o", "--n", "many")]
     public void CommandLine_Wrong_IsOneLineAndExitCode2(string message, params string[] arguments)
     {
         var (code, output, errors) = SapoProcess.Run(Path.GetTempPath(), arguments);

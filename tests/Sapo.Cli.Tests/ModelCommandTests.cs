@@ -5,15 +5,23 @@ namespace Sapo.Cli.Tests;
 public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun>
 {
     [Fact]
-    public void Rollout_PromptsOfEveryKind_WritesOneLinePerCompletionInOrder()
+    public void Rollout_PromptsOfEveryKind_WritesOneLinePerCompletion()
     {
         Prompts("p.jsonl", """{"prompt": "12+34="}""", "", """{"question": "47+85=", "answer": "132"}""", """{"token_ids": [1, 4, 5]}""");
-        var (code, output, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "p.jsonl", "--samples", "3", "--max-new-tokens", "8", "--log-probs", "--out", "out.jsonl");
+        var (code, output, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "p.jsonl", "--n", "3", "--max-new-tokens", "8", "--log-probs", "--top-log-probs", "2",
+            "--top-k", "5", "--repetition-penalty", "1.1", "--stop", "7", "--stop", "8", "--out", "out.jsonl");
         Assert.True(code == 0, output + errors);
-        var lines = Lines("out.jsonl");
+        var lines = Lines("out.jsonl").OrderBy(line => line.GetProperty("line").GetInt32()).ThenBy(line => line.GetProperty("sample").GetInt32()).ToList();
         Assert.Equal([(1, 0), (1, 1), (1, 2), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2)], lines.Select(line => (line.GetProperty("line").GetInt32(), line.GetProperty("sample").GetInt32())));
         Assert.All(lines, line => Assert.Equal(line.GetProperty("token_ids").GetArrayLength(), line.GetProperty("log_probs").GetArrayLength()));
         Assert.All(lines, line => Assert.InRange(line.GetProperty("token_ids").GetArrayLength(), 1, 8));
+        Assert.All(lines, line => Assert.All(line.GetProperty("top_log_probs").EnumerateArray(), top => Assert.Equal(2, top.GetArrayLength())));
+        Assert.All(lines, line => Assert.Equal(line.GetProperty("token_ids").GetArrayLength(), line.GetProperty("untruncated_log_probs").GetArrayLength()));
+        Assert.Contains("warning: with penalties", errors, StringComparison.Ordinal);
+        Assert.Contains("slots in use while prompts waited", output, StringComparison.Ordinal);
+        var tokens = lines.Sum(line => line.GetProperty("token_ids").GetArrayLength());
+        Assert.Contains($"mean {tokens / 9.0:0.0}; ended by end token {Ended("Stop")}, stop string {Ended("StopString")}, length {Ended("Length")}", output, StringComparison.Ordinal);
+        int Ended(string reason) => lines.Count(line => line.GetProperty("finish_reason").GetString() == reason);
     }
 
     [Fact]
@@ -28,13 +36,13 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         var (code, output, errors) = SapoProcess.Run(run.Folder, command);
         Assert.True(code == 0, output + errors);
         Assert.Contains("going on from there", errors, StringComparison.Ordinal);
-        Assert.Equal(whole, File.ReadAllText(path), StringComparer.Ordinal);
+        Assert.Equal(whole.Split('\n').Order(StringComparer.Ordinal), File.ReadAllText(path).Split('\n').Order(StringComparer.Ordinal));
     }
 
     [Fact]
     public void Rollout_BadLine_StopsWithItsNumberOrIsLeftOut()
     {
-        Prompts("bad.jsonl", """{"prompt": "12+34="}""", "{\"promt\": 1}", """{"prompt": "letters"}""");
+        Prompts("bad.jsonl", """{"prompt": "12+34="}""", "{\"promt\": 1}", """{"prompt": "letters"}""", """{"prompt": ""}""", """{"token_ids": [1, 99]}""", $$"""{"prompt": "{{new string('1', 99)}}"}""");
         string[] command = ["rollout", "--model", run.Model, "--prompts", "bad.jsonl", "--max-new-tokens", "4", "--out", "bad-out.jsonl"];
         var (code, _, errors) = SapoProcess.Run(run.Folder, command);
         Assert.Equal(2, code);
@@ -42,7 +50,9 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         (code, var output, errors) = SapoProcess.Run(run.Folder, [.. command, "--keep-going"]);
         Assert.True(code == 0, output + errors);
         Assert.Contains("bad.jsonl, line 3", errors, StringComparison.Ordinal); // the tokenizer has no letters
-        Assert.Contains("2 bad lines left out", output, StringComparison.Ordinal);
+        foreach (var (line, found) in new[] { (4, "empty"), (5, "token 1 is 99"), (6, "100 tokens") })
+            Assert.Contains(errors.Split('\n'), error => error.Contains($"bad.jsonl, line {line}", StringComparison.Ordinal) && error.Contains(found, StringComparison.Ordinal));
+        Assert.Contains("5 bad lines left out", output, StringComparison.Ordinal);
         Assert.Single(Lines("bad-out.jsonl"));
     }
 
@@ -66,7 +76,7 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
     [Fact]
     public void Eval_AdditionAndFile_CountRightAnswers()
     {
-        var addition = SapoProcess.Run(run.Folder, "eval", "--model", run.Model, "--task", "addition", "--problems", "20", "--samples", "2", "--max-new-tokens", "16");
+        var addition = SapoProcess.Run(run.Folder, "eval", "--model", run.Model, "--task", "addition", "--problems", "20", "--n", "2", "--max-new-tokens", "16");
         Assert.True(addition.ExitCode == 0, addition.Output + addition.Errors);
         Assert.Contains("on 20 problems, 2 completion(s) each", addition.Output, StringComparison.Ordinal);
         Assert.Contains("pass@2", addition.Output, StringComparison.Ordinal);
@@ -123,6 +133,15 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
     [InlineData("--task is sums", "eval", "--model", "runs/out/tiny/final", "--task", "sums")]
     [InlineData("at most 737", "eval", "--model", "runs/out/tiny/final", "--task", "addition", "--problems", "738")]
     [InlineData("topP is 2", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--top-p", "2", "--out", "o")]
+    [InlineData("temperature is NaN", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--temperature", "NaN", "--out", "o")]
+    [InlineData("temperature is -1", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--temperature", "-1", "--out", "o")]
+    [InlineData("topK is 1000", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--top-k", "1000", "--out", "o")]
+    [InlineData("engine.slots is 0", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--slots", "0", "--out", "o")]
+    [InlineData("repetitionPenalty is 0", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--repetition-penalty", "0", "--out", "o")]
+    [InlineData("frequencyPenalty is 3", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--frequency-penalty", "3", "--out", "o")]
+    [InlineData("--top-log-probs is 65", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--top-log-probs", "65", "--out", "o")]
+    [InlineData("--n is 0", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--n", "0", "--out", "o")]
+    [InlineData("cannot be written", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--out", "/proc/sapo/out.jsonl")]
     [InlineData("--threads", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--threads", "0", "--out", "o")]
     public void Command_UserMistake_IsOneLineAndExitCode2(string message, params string[] arguments)
     {
@@ -132,6 +151,18 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         Assert.True(code == 2, $"{code}\n{output}\n{errors}");
         Assert.Contains(message, errors, StringComparison.Ordinal);
         Assert.Single(errors.TrimEnd().Split('\n'));
+    }
+
+    [Theory]
+    [InlineData(5)] // outside the vocabulary: found by the engine's check
+    [InlineData(6)] // longer than the context
+    public void Rollout_LineTheModelCannotTake_StopsBeforeAnythingIsGenerated(int bad)
+    {
+        Prompts("unfit.jsonl", """{"prompt": "12+34="}""", bad == 5 ? """{"token_ids": [1, 99]}""" : $$"""{"prompt": "{{new string('1', 99)}}"}""");
+        var (code, output, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "unfit.jsonl", "--out", "unfit-out.jsonl");
+        Assert.True(code == 2, output + errors);
+        Assert.Contains("unfit.jsonl, line 2", errors, StringComparison.Ordinal);
+        Assert.Empty(Lines("unfit-out.jsonl"));
     }
 
     private void Prompts(string name, params string[] lines) => File.WriteAllLines(Path.Combine(run.Folder, name), lines);

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Sapo.Core;
 
 namespace Sapo.Hybrid.Generation;
 
@@ -22,6 +23,37 @@ public sealed record GeneratedLine
 
     /// <summary>Natural log-probs of the distributions the tokens were drawn from; only when asked for.</summary>
     public float[]? LogProbs { get; init; }
+
+    /// <summary>The same after penalties and temperature (1 when it is 0), before truncation; only where they differ from <see cref="LogProbs"/>.</summary>
+    public float[]? UntruncatedLogProbs { get; init; }
+
+    /// <summary>Per token the most likely ones, with log-probs as <see cref="UntruncatedLogProbs"/>; only when asked for.</summary>
+    public LikelyToken[][]? TopLogProbs { get; init; }
+
+    /// <summary>A completion as a line.</summary>
+    /// <param name="line">The line of its prompt.</param>
+    /// <param name="completion">The completion.</param>
+    /// <param name="text">Its text.</param>
+    /// <param name="logProbs">Whether log-probs are written.</param>
+    internal static GeneratedLine Of(int line, Completion completion, string text, bool logProbs) => new()
+    {
+        Line = line,
+        Sample = completion.SampleIndex,
+        Text = text,
+        FinishReason = completion.FinishReason.ToString(),
+        TokenIds = completion.TokenIds,
+        LogProbs = logProbs ? completion.BehaviourLogProbs : null,
+        UntruncatedLogProbs = logProbs && !ReferenceEquals(completion.UntruncatedLogProbs, completion.BehaviourLogProbs) ? completion.UntruncatedLogProbs : null,
+        TopLogProbs = completion.Alternatives is { } alternatives ? [.. alternatives.Select(LikelyToken.Of)] : null,
+    };
+}
+
+/// <summary>One of the most likely tokens.</summary>
+/// <param name="TokenId">Its id.</param>
+/// <param name="LogProb">Its natural log-prob.</param>
+public sealed record LikelyToken(int TokenId, float LogProb)
+{
+    internal static LikelyToken[] Of(TokenAlternatives alternatives) => [.. alternatives.TokenIds.Zip(alternatives.LogProbs, (id, logProb) => new LikelyToken(id, logProb))];
 }
 
 /// <summary>
@@ -45,11 +77,14 @@ public sealed record GenerationStamp
     /// <summary>Whether log-probs are written.</summary>
     public required bool LogProbs { get; init; }
 
+    /// <summary>How many of the most likely tokens are written.</summary>
+    public int TopLogProbs { get; init; }
+
     /// <summary>Whether plain prompts go through the chat template.</summary>
     public required bool Chat { get; init; }
 
     /// <summary>How tokens are drawn.</summary>
-    public required Core.SamplingOptions Sampling { get; init; }
+    public required SamplingOptions Sampling { get; init; }
 
     /// <summary>What decoded: ort or genai.</summary>
     public required string Session { get; init; }

@@ -1,6 +1,4 @@
-// prompts file -> engine -> output file, in prompt order. A window of groups is under way at a time: enough to fill the
-// slots, few enough that memory does not grow with the file.
-using System.Threading.Channels;
+// prompts file -> prompts, every one checked before anything is generated -> GenerationRun -> output file
 using Sapo.Core;
 using Sapo.Core.Machine;
 using Sapo.Core.Models;
@@ -38,6 +36,9 @@ public sealed record GenerationOptions
     /// <summary>Write log-probs too.</summary>
     public bool LogProbs { get; init; }
 
+    /// <summary>Write so many of the most likely tokens beside each sampled one, with their log-probs; 0 to <see cref="GenerationRequest.MaxAlternatives"/>.</summary>
+    public int TopLogProbs { get; init; }
+
     /// <summary>Report bad lines and go on, instead of stopping at the first.</summary>
     public bool KeepGoing { get; init; }
 
@@ -47,14 +48,6 @@ public sealed record GenerationOptions
     /// <summary>A trace file to write at the end, for Perfetto; null for none.</summary>
     public string? Trace { get; init; }
 }
-
-/// <summary>What a generation came to.</summary>
-/// <param name="Completions">Written by this call.</param>
-/// <param name="AlreadyDone">Found in the output file.</param>
-/// <param name="BadLines">Left out.</param>
-/// <param name="Tokens">Sampled by this call.</param>
-/// <param name="Seconds">From the first prompt to the last completion.</param>
-public sealed record GenerationOutcome(int Completions, int AlreadyDone, int BadLines, long Tokens, double Seconds);
 
 /// <summary>Samples completions for a file of prompts.</summary>
 public static class GenerationJob
@@ -68,11 +61,14 @@ public static class GenerationJob
     public static async Task<GenerationOutcome> RunAsync(
         GenerationOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
     {
-        if (options.Samples < 1) throw new UserErrorException($"--samples is {options.Samples}", "at least 1", "Correct the command line");
+        if (options.Samples < 1) throw new UserErrorException($"--n is {options.Samples}", "at least 1", "Correct the command line");
         if (options.Samples > 1 && options.Sampling.Temperature == 0)
             throw new UserErrorException(
-                $"--samples is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
-        options.Sampling.Validated();
+                $"--n is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
+        if (options.TopLogProbs is < 0 or > GenerationRequest.MaxAlternatives)
+            throw new UserErrorException($"--top-log-probs is {options.TopLogProbs}", $"0 to {GenerationRequest.MaxAlternatives}", "Correct the command line");
+        if (options.Sampling.Validated().Penalises)
+            say("warning: with penalties the log-probs are those of the penalised distributions; training on these completions would be biased.");
         var badLines = 0;
         var lines = PromptFile.Read(options.Prompts, options.KeepGoing ? Bad : null);
         using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Validated().Precision), say);
@@ -86,12 +82,11 @@ public static class GenerationJob
         var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, trace, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
-            var started = time.GetTimestamp();
-            var completions = await PumpAsync(
-                prompts, options, engine, output, new CompletionText(tokenizer), cancel).ConfigureAwait(false);
+            prompts.RemoveAll(prompt => !Fits(prompt, engine, options, Bad));
+            var run = new GenerationRun(engine, output, options, new CompletionText(tokenizer), say, time);
+            var outcome = await run.RunAsync(prompts, cancel).ConfigureAwait(false);
             trace?.Save(options.Trace!);
-            return new GenerationOutcome(
-                completions, output.AlreadyDone, badLines, engine.Counters.GeneratedTokens, time.GetElapsedTime(started).TotalSeconds);
+            return outcome with { BadLines = badLines };
         }
 
         void Bad(UserErrorException error)
@@ -119,66 +114,21 @@ public static class GenerationJob
         return prompts;
     }
 
-    private static async Task<int> PumpAsync(
-        List<Prompt> prompts, GenerationOptions options, RolloutEngine engine, GenerationOutput output, CompletionText text,
-        CancellationToken cancel)
-    {
-        var window = Math.Max(2, 2 * options.Engine.Slots / options.Samples);
-        var channel = Channel.CreateBounded<Task<RolloutGroup>>(
-            new BoundedChannelOptions(window) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true, SingleWriter = true });
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        var feeding = FeedAsync(prompts, options, engine, output, channel.Writer, stop.Token);
-        var written = 0;
-        try
-        {
-            await foreach (var group in channel.Reader.ReadAllAsync(stop.Token).ConfigureAwait(false))
-            {
-                var finished = await group.ConfigureAwait(false);
-                output.Write(
-                    finished.Completions.Select(completion => ToLine((int)finished.Prompt.Id, completion, options.LogProbs, text)));
-                written += finished.Completions.Count;
-            }
-        }
-        finally
-        {
-            await stop.CancelAsync().ConfigureAwait(false);
-            await feeding.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            while (channel.Reader.TryRead(out var left)) await ((Task)left).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-        return written;
-    }
-
-    private static async Task FeedAsync(
-        List<Prompt> prompts, GenerationOptions options, RolloutEngine engine, GenerationOutput output,
-        ChannelWriter<Task<RolloutGroup>> writer, CancellationToken cancel)
+    private static bool Fits(Prompt prompt, RolloutEngine engine, GenerationOptions options, Action<UserErrorException> bad)
     {
         try
         {
-            foreach (var prompt in prompts)
-                foreach (var (first, count) in output.Missing((int)prompt.Id, options.Samples))
-                {
-                    await writer.WaitToWriteAsync(cancel).ConfigureAwait(false);
-                    await writer.WriteAsync(
-                        engine.GenerateAsync(new GenerationRequest(prompt, count, options.Sampling) { FirstSampleIndex = first }, cancel),
-                        CancellationToken.None).ConfigureAwait(false);
-                }
-            writer.Complete();
+            engine.CheckPrompt(prompt);
+            return true;
         }
-        catch (Exception failure)
+        catch (UserErrorException unfit)
         {
-            writer.Complete(failure);
+            var error = new UserErrorException($"{options.Prompts}, line {prompt.Id}: {unfit.Message.TrimEnd('.')}", null, "Correct the line, or leave it out", unfit);
+            if (!options.KeepGoing) throw error;
+            bad(error);
+            return false;
         }
     }
-
-    private static GeneratedLine ToLine(int line, Completion completion, bool logProbs, CompletionText text) => new()
-    {
-        Line = line,
-        Sample = completion.SampleIndex,
-        Text = text.Of(completion.TokenIds),
-        FinishReason = completion.FinishReason.ToString(),
-        TokenIds = completion.TokenIds,
-        LogProbs = logProbs ? completion.BehaviourLogProbs : null,
-    };
 
     private static GenerationStamp Stamp(GenerationOptions options, PublishedPolicy policy) => new()
     {
@@ -187,6 +137,7 @@ public static class GenerationJob
         Prompts = Path.GetFullPath(options.Prompts),
         Samples = options.Samples,
         LogProbs = options.LogProbs,
+        TopLogProbs = options.TopLogProbs,
         Chat = options.Chat,
         Sampling = options.Sampling,
         Session = options.Engine.Session,

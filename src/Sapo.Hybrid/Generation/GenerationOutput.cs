@@ -1,4 +1,4 @@
-// The output file of a generation: lines are appended in prompt order, one per completion. Restarted, it keeps what is
+// The output file of a generation: lines are appended as completions end, one each. Restarted, it keeps what is
 // whole, cuts off a half-written last line, and says which completions are there.
 using System.Text;
 using System.Text.Encodings.Web;
@@ -39,7 +39,7 @@ internal sealed class GenerationOutput : IDisposable
                     $"{path} is there and was not begun with these options",
                     "a new file, or the one of an interrupted run of the same command", "Give another --out, or remove it");
             if (!isOld) AtomicFile.WriteAllBytes(stampPath, Encoding.UTF8.GetBytes(text));
-            var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
+            var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
             try
             {
                 return new GenerationOutput(file, ReadDone(file, path));
@@ -75,15 +75,12 @@ internal sealed class GenerationOutput : IDisposable
         }
     }
 
-    /// <summary>Appends completions and gives them to the operating system.</summary>
+    /// <summary>Appends completions and waits until they are on the disk.</summary>
+    /// <exception cref="IOException">The disk is full, or failed; a half-written line is cut off when the file is opened again.</exception>
     public void Write(IEnumerable<GeneratedLine> lines)
     {
-        foreach (var line in lines)
-        {
-            _file.Write(JsonSerializer.SerializeToUtf8Bytes(line, Readable.GeneratedLine));
-            _file.WriteByte((byte)'\n');
-        }
-        _file.Flush();
+        foreach (var line in lines) _file.Write([.. JsonSerializer.SerializeToUtf8Bytes(line, Readable.GeneratedLine), (byte)'\n']);
+        _file.Flush(flushToDisk: true);
     }
 
     /// <inheritdoc />

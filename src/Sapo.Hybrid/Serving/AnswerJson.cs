@@ -87,16 +87,25 @@ internal sealed class AnswerJson(ServingRequest request, string id, long created
     {
         ["tokens"] = new JsonArray([.. tokens.Select(token => (JsonNode)token.Text)]),
         ["token_logprobs"] = new JsonArray([.. tokens.Select(token => (JsonNode)token.LogProb)]),
-        ["top_logprobs"] = request.TopOne ? new JsonArray([.. tokens.Select(token => new JsonObject { [token.Text] = token.LogProb })]) : null,
+        ["top_logprobs"] = request.Alternatives > 0 ? new JsonArray([.. tokens.Select(Likely)]) : null,
         ["text_offset"] = new JsonArray([.. tokens.Select(token => (JsonNode)token.TextOffset)]),
     };
 
-    private JsonObject ChatLogProbs(List<ServedToken> tokens) => new()
+    /// <summary>The most likely tokens by their text, and the sampled one too where it is none of them, as OpenAI's API has it. Of tokens that read alike the likeliest is named.</summary>
+    private static JsonObject Likely(ServedToken token)
+    {
+        var likely = new JsonObject();
+        foreach (var other in token.Likely.Append(token))
+            if (!likely.ContainsKey(other.Text)) likely[other.Text] = other.LogProb;
+        return likely;
+    }
+
+    private static JsonObject ChatLogProbs(List<ServedToken> tokens) => new()
     {
         ["content"] = new JsonArray([.. tokens.Select(token =>
         {
             var entry = Entry(token);
-            entry["top_logprobs"] = request.TopOne ? new JsonArray(Entry(token)) : new JsonArray();
+            entry["top_logprobs"] = new JsonArray([.. token.Likely.Select(Entry)]);
             return entry;
         })]),
         ["refusal"] = null,

@@ -17,6 +17,7 @@ public sealed class CompletionService
     private readonly HuggingFaceTokenizer _tokenizer;
     private readonly Lazy<ChatTemplate> _template;
     private readonly string _fingerprint;
+    private readonly string[] _places;
     private readonly Func<long> _freshSeed;
     private readonly TimeProvider _time;
     private readonly long _created;
@@ -32,6 +33,7 @@ public sealed class CompletionService
     {
         (_engine, _tokenizer, Model, _freshSeed, _time) = (engine, tokenizer, model, freshSeed, time);
         _template = new Lazy<ChatTemplate>(() => ChatTemplate.Load(policy.Folder));
+        _places = [Path.GetFullPath(policy.Folder) + Path.DirectorySeparatorChar, policy.Folder.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar];
         _fingerprint = "fp_" + policy.Fingerprint[..12];
         _created = time.GetUtcNow().ToUnixTimeSeconds();
     }
@@ -58,11 +60,20 @@ public sealed class CompletionService
         return new ServedAnswer(request, running, new AnswerJson(request, id, _time.GetUtcNow().ToUnixTimeSeconds(), Model, _fingerprint, prompts.Sum(ids => ids.Length)));
     }
 
-    private int[] Encode(ServedPrompt prompt) =>
-        prompt.TokenIds
-        ?? (prompt.Messages is { } messages
-            ? _tokenizer.Encode(_template.Value.Render(messages, addGenerationPrompt: true, prompt.TemplateVariables), addSpecialTokens: false)
-            : _tokenizer.Encode(prompt.Text!, addSpecialTokens: true));
+    private int[] Encode(ServedPrompt prompt)
+    {
+        try
+        {
+            return prompt.TokenIds
+                ?? (prompt.Messages is { } messages
+                    ? _tokenizer.Encode(_template.Value.Render(messages, addGenerationPrompt: true, prompt.TemplateVariables), addSpecialTokens: false)
+                    : _tokenizer.Encode(prompt.Text!, addSpecialTokens: true));
+        }
+        catch (UserErrorException wrong) // names files of the model, whose place is no client's business
+        {
+            throw ServingException.BadRequest(_places.Aggregate(wrong.Message, (message, place) => message.Replace(place, "", StringComparison.Ordinal)), cause: wrong);
+        }
+    }
 }
 
 /// <summary>An answer on its way: taken whole or chunk by chunk, once. Disposing it frees its slots.</summary>

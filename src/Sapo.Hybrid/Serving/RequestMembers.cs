@@ -19,9 +19,6 @@ internal sealed class RequestMembers
         ["best_of"] = ["1"],
         ["suffix"] = ["\"\""],
         ["logit_bias"] = ["{}"],
-        ["presence_penalty"] = ["0", "0.0"],
-        ["frequency_penalty"] = ["0", "0.0"],
-        ["repetition_penalty"] = ["1", "1.0"],
         ["tools"] = ["[]"],
         ["tool_choice"] = ["\"none\"", "\"auto\""],
         ["functions"] = ["[]"],
@@ -74,6 +71,13 @@ internal sealed class RequestMembers
         var expected = $"a number from {least} to {most}";
         if (value.ValueKind != JsonValueKind.Number || !value.TryGetDouble(out var number) || !(number >= least && number <= most)) throw Wrong(name, value, expected);
         return number;
+    }
+
+    /// <summary>A number above 0 and within a limit.</summary>
+    public double? Positive(string name, double most)
+    {
+        var number = Number(name, 0, most);
+        return number == 0 ? throw Wrong(name, Find(name)!.Value, $"a number above 0 and at most {most}") : number;
     }
 
     /// <summary>A whole number within limits.</summary>

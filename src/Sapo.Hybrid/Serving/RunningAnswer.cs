@@ -16,9 +16,10 @@ namespace Sapo.Hybrid.Serving;
 /// <summary>One sampled token as clients see it.</summary>
 /// <param name="Text">Its text; bytes that are no whole characters as <c>bytes:\xe2\x82</c>.</param>
 /// <param name="Bytes">Its bytes.</param>
-/// <param name="LogProb">Natural log of its probability at the temperature (at 1 when greedy), before truncation.</param>
+/// <param name="LogProb">Natural log of its probability after penalties and temperature (1 when greedy), before truncation.</param>
 /// <param name="TextOffset">Where in the choice's text it begins, in UTF-16 units.</param>
-internal sealed record ServedToken(string Text, byte[] Bytes, float LogProb, int TextOffset);
+/// <param name="Likely">The most likely tokens in its place, as many as were asked for.</param>
+internal sealed record ServedToken(string Text, byte[] Bytes, float LogProb, int TextOffset, IReadOnlyList<ServedToken> Likely);
 
 /// <summary>A step of one choice: text, a token where log-probs are wanted, or the end.</summary>
 /// <param name="Choice">Index of the choice: prompt by prompt, sample by sample.</param>
@@ -30,7 +31,7 @@ internal sealed record AnswerPiece(int Choice, string Text, ServedToken? Token, 
 /// <summary>A request in the engine. Disposing it frees its slots.</summary>
 internal sealed class RunningAnswer : IAsyncDisposable
 {
-    private readonly record struct Arrival(int Choice, int TokenId, float LogProb, FinishReason? End);
+    private readonly record struct Arrival(int Choice, int TokenId, float LogProb, TokenAlternatives? Alternatives, FinishReason? End);
 
     private readonly ServingRequest _request;
     private readonly HuggingFaceTokenizer _tokenizer;
@@ -94,7 +95,7 @@ internal sealed class RunningAnswer : IAsyncDisposable
                 continue;
             }
             CompletionTokens++;
-            var token = _request.LogProbs ? Describe(arrival, text.Length) : null;
+            var token = _request.LogProbs ? Describe(arrival.TokenId, arrival.LogProb, text.Length, arrival.Alternatives) : null;
             var added = text.Append(arrival.TokenId);
             if (added.Length > 0 || token is not null) yield return new AnswerPiece(arrival.Choice, added, token, null);
         }
@@ -113,8 +114,9 @@ internal sealed class RunningAnswer : IAsyncDisposable
         var first = prompt * _request.Samples;
         return new GenerationRequest(new Prompt { Id = prompt, TokenIds = ids }, _request.Samples, _request.Sampling with { Seed = seed })
         {
-            TokenSampled = token => _arrivals.Writer.TryWrite(new Arrival(first + token.SampleIndex, token.TokenId, token.UntruncatedLogProb, null)),
-            CompletionFinished = completion => _arrivals.Writer.TryWrite(new Arrival(first + completion.SampleIndex, 0, 0, completion.FinishReason)),
+            Alternatives = _request.Alternatives,
+            TokenSampled = token => _arrivals.Writer.TryWrite(new Arrival(first + token.SampleIndex, token.TokenId, token.UntruncatedLogProb, token.Alternatives, null)),
+            CompletionFinished = completion => _arrivals.Writer.TryWrite(new Arrival(first + completion.SampleIndex, 0, 0, null, completion.FinishReason)),
         };
     }
 
@@ -132,10 +134,11 @@ internal sealed class RunningAnswer : IAsyncDisposable
         }
     }
 
-    private ServedToken Describe(Arrival arrival, int offset)
+    private ServedToken Describe(int tokenId, float logProb, int offset, TokenAlternatives? alternatives)
     {
-        var bytes = _tokenizer.TokenText(arrival.TokenId) is null ? "\uFFFD"u8 : _tokenizer.TokenBytes(arrival.TokenId);
+        var bytes = _tokenizer.TokenText(tokenId) is null ? "\uFFFD"u8 : _tokenizer.TokenBytes(tokenId);
         var text = Utf8.IsValid(bytes) ? Encoding.UTF8.GetString(bytes) : "bytes:" + string.Concat(bytes.ToArray().Select(value => $"\\x{value:x2}"));
-        return new ServedToken(text, bytes.ToArray(), arrival.LogProb, offset);
+        ServedToken[] likely = alternatives is null ? [] : [.. alternatives.TokenIds.Zip(alternatives.LogProbs, (id, of) => Describe(id, of, offset, null))];
+        return new ServedToken(text, bytes.ToArray(), logProb, offset, likely);
     }
 }

@@ -26,9 +26,9 @@ public sealed class ServingException : Exception
     /// <summary>Status 503: the server is ending.</summary>
     public static ServingException Ending() => new(503, "server_error", "The server is shutting down. Ask again later.", null, "shutting_down", null);
 
-    /// <summary>Status 500: the engine failed.</summary>
+    /// <summary>Status 500: the engine failed. The client is told no more: the cause may name files of the server, whose console has it.</summary>
     /// <param name="cause">Its failure.</param>
-    public static ServingException Failed(Exception cause) => new(500, "server_error", cause.Message, null, "engine_failed", cause);
+    public static ServingException Failed(Exception cause) => new(500, "server_error", "The server failed; its own messages say why.", null, "engine_failed", cause);
 
     /// <summary><c>{"error": {"message", "type", "param", "code"}}</c>.</summary>
     public JsonObject ToJson() => new()

@@ -25,8 +25,8 @@ public sealed record ServingRequest
     /// <summary>Whether each token's log-prob is returned.</summary>
     public bool LogProbs { get; init; }
 
-    /// <summary>Whether the most likely token is named beside each sampled one; only of greedy requests, where both are the same.</summary>
-    public bool TopOne { get; init; }
+    /// <summary>How many of the most likely tokens are named beside each sampled one.</summary>
+    public int Alternatives { get; init; }
 
     /// <summary>Whether the answer is sent piece by piece.</summary>
     public bool Stream { get; init; }

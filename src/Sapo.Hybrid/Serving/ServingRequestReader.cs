@@ -1,5 +1,5 @@
-// A request's JSON -> ServingRequest. Members as OpenAI's API defines them, with three of vLLM's beside them (top_k, min_p,
-// chat_template_kwargs). What the model decides (context, vocabulary, template) is checked later, by those who know it.
+// A request's JSON -> ServingRequest. Members as OpenAI's API defines them, with some of vLLM's beside them (top_k, min_p,
+// repetition_penalty, chat_template_kwargs). What the model decides (context, vocabulary, template) is checked later, by those who know it.
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Sapo.Core;
@@ -16,8 +16,14 @@ public static class ServingRequestReader
     private const int DefaultCompletionTokens = 16; // of OpenAI's completions; a chat may fill the context
     private const double MaxTemperature = 100; // above, logits of any model are noise; OpenAI's own limit of 2 is too low for experiments
 
+    private const double MaxPenalty = 2, MaxRepetitionPenalty = 100;
+    private const int MaxLogProbs = 5, MaxTopLogProbs = 20; // OpenAI's limits for completions and chats
+
     private static readonly string[] Both =
-        ["model", "n", "max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "logprobs", "stream", "stream_options"];
+    [
+        "model", "n", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty",
+        "seed", "stop", "logprobs", "stream", "stream_options",
+    ];
 
     private static readonly string[] CompletionMembers = [.. Both, "prompt"];
     private static readonly string[] ChatMembers = [.. Both, "messages", "max_completion_tokens", "top_logprobs", "chat_template_kwargs"];
@@ -47,19 +53,17 @@ public static class ServingRequestReader
         var sampling = new SamplingOptions
         {
             Temperature = members.Number("temperature", 0, MaxTemperature) ?? 1,
-            TopP = members.Number("top_p", 0, 1) ?? 1,
+            TopP = members.Positive("top_p", 1) ?? 1,
             TopK = Math.Max(0, (int)(members.Whole("top_k", -1, int.MaxValue) ?? 0)),
             MinP = members.Number("min_p", 0, 1) ?? 0,
+            FrequencyPenalty = members.Number("frequency_penalty", -MaxPenalty, MaxPenalty) ?? 0,
+            PresencePenalty = members.Number("presence_penalty", -MaxPenalty, MaxPenalty) ?? 0,
+            RepetitionPenalty = members.Positive("repetition_penalty", MaxRepetitionPenalty) ?? 1,
             MaxNewTokens = MaxTokens(members, chat),
             Seed = seed ?? 0,
             StopStrings = Stops(members),
         };
-        if (sampling.TopP == 0) throw RequestMembers.Wrong("top_p", members.Find("top_p")!.Value, "a number above 0 and at most 1; for the most likely token alone, temperature 0");
         var (logProbs, alternatives) = LogProbs(members, chat);
-        if (alternatives > 1 || (alternatives == 1 && sampling.Temperature > 0))
-            throw ServingException.BadRequest(
-                $"{(chat ? "top_logprobs" : "logprobs")} asks for {alternatives} likely tokens beside each sampled one; this server has the sampled token's log-prob only (at temperature 0 that is the most likely one). Ask for 0.",
-                chat ? "top_logprobs" : "logprobs", "unsupported_value");
         var stream = members.Flag("stream") ?? false;
         return new ServingRequest
         {
@@ -69,7 +73,7 @@ public static class ServingRequestReader
             Seed = seed,
             Samples = (int)(members.Whole("n", 1, MaxSamples) ?? 1),
             LogProbs = logProbs,
-            TopOne = alternatives == 1,
+            Alternatives = alternatives,
             Stream = stream,
             StreamUsage = StreamUsage(members, stream),
         };
@@ -106,11 +110,11 @@ public static class ServingRequestReader
     }
 
     /// <summary>Completions give a number of likely tokens, chats a flag and a number.</summary>
-    private static (bool Wanted, long Alternatives) LogProbs(RequestMembers members, bool chat)
+    private static (bool Wanted, int Alternatives) LogProbs(RequestMembers members, bool chat)
     {
-        if (!chat) return members.Whole("logprobs", 0, int.MaxValue) is { } count ? (true, count) : (false, 0);
+        if (!chat) return members.Whole("logprobs", 0, MaxLogProbs) is { } count ? (true, (int)count) : (false, 0);
         var wanted = members.Flag("logprobs") ?? false;
-        var alternatives = members.Whole("top_logprobs", 0, int.MaxValue) ?? 0;
+        var alternatives = (int)(members.Whole("top_logprobs", 0, MaxTopLogProbs) ?? 0);
         if (alternatives > 0 && !wanted) throw ServingException.BadRequest("top_logprobs is given without \"logprobs\": true.", "top_logprobs", "invalid_value");
         return (wanted, alternatives);
     }

@@ -10,7 +10,7 @@ namespace Sapo.Hybrid.Serving;
 /// <param name="stopStrings">Where the text ends; possibly none.</param>
 internal sealed class StreamedText(HuggingFaceTokenizer tokenizer, IReadOnlyList<string> stopStrings)
 {
-    private StreamingDecoder _decoder = tokenizer.CreateStreamingDecoder(skipSpecialTokens: true);
+    private readonly StreamingDecoder _decoder = tokenizer.CreateStreamingDecoder(skipSpecialTokens: true);
     private string _held = "";
 
     /// <summary>Characters so far, those held back and those of a stop string included: where the next token's text begins.</summary>
@@ -21,13 +21,7 @@ internal sealed class StreamedText(HuggingFaceTokenizer tokenizer, IReadOnlyList
 
     /// <summary>Takes in a token; an id the tokenizer does not know (a model may have more rows than it) counts as U+FFFD.</summary>
     /// <returns>The text that is certain now and was not before.</returns>
-    public string Append(int id)
-    {
-        if (tokenizer.TokenText(id) is not null) return Take(_decoder.Append(id), isEnd: false);
-        var before = _decoder.Flush();
-        _decoder = tokenizer.CreateStreamingDecoder(skipSpecialTokens: true);
-        return Take(before + '\uFFFD', isEnd: false);
-    }
+    public string Append(int id) => Take(_decoder.Append(id), isEnd: false);
 
     /// <summary>Ends the text.</summary>
     /// <returns>What was held back.</returns>

@@ -95,17 +95,16 @@ public sealed class HuggingFaceTokenizer
 
     /// <summary>
     /// The text of ids. In a byte-level vocabulary every maximal malformed byte sequence becomes one U+FFFD; in one with
-    /// byte fallback a run of byte tokens that is malformed as a whole becomes one U+FFFD per byte.
+    /// byte fallback a run of byte tokens that is malformed as a whole becomes one U+FFFD per byte. An id outside the vocabulary (models
+    /// often have more rows than their tokenizer has tokens, and may sample them) becomes one U+FFFD.
     /// </summary>
-    /// <param name="ids">Ids of the vocabulary.</param>
+    /// <param name="ids">Any ids.</param>
     /// <param name="skipSpecialTokens">Leaves special tokens out. Tokens that are added but not special (such as <c>&lt;/think&gt;</c>) stay.</param>
-    /// <exception cref="UserErrorException">An id is not in the vocabulary.</exception>
     public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens)
     {
         var assembler = new TextAssembler(_decoder);
         foreach (var id in ids)
         {
-            CheckId(id);
             if (!skipSpecialTokens || !IsSpecial(id)) assembler.Append(id);
         }
         return assembler.TakeAll();
@@ -125,19 +124,13 @@ public sealed class HuggingFaceTokenizer
     /// <exception cref="UserErrorException">The id is not in the vocabulary.</exception>
     public ReadOnlySpan<byte> TokenBytes(int id)
     {
-        CheckId(id);
+        if (!_decoder.Knows(id))
+            throw new UserErrorException($"{_file}: {id} is no token id of this tokenizer", $"an id of its vocabulary (0 to {VocabularySize - 1})", "Use the tokenizer that belongs to the model");
         return _decoder.Bytes(id);
     }
 
     /// <summary>Whether an id is a special token, which decoding can skip.</summary>
     public bool IsSpecial(int id) => _specialIds.Contains(id);
-
-    /// <summary>Refuses an id outside the vocabulary.</summary>
-    internal void CheckId(int id)
-    {
-        if (!_decoder.Knows(id))
-            throw new UserErrorException($"{_file}: {id} is no token id of this tokenizer", $"an id of its vocabulary (0 to {VocabularySize - 1})", "Use the tokenizer that belongs to the model");
-    }
 
     private void EncodeText(TextOrToken part, List<TextPiece> words, bool dropUnknown, List<int> ids)
     {

@@ -1,5 +1,3 @@
-using Sapo.Core;
-
 namespace Sapo.Rollout.Tokenization;
 
 /// <summary>
@@ -25,12 +23,10 @@ public sealed class StreamingDecoder
         _assembler = new TextAssembler(decoder);
     }
 
-    /// <summary>Adds one id.</summary>
+    /// <summary>Adds one id; one outside the vocabulary reads as U+FFFD.</summary>
     /// <returns>The text that is certain now and was not before; empty when everything is held back.</returns>
-    /// <exception cref="UserErrorException">The id is not in the vocabulary.</exception>
     public string Append(int id)
     {
-        _tokenizer.CheckId(id);
         if (_skipSpecialTokens && _tokenizer.IsSpecial(id)) return "";
         _assembler.Append(id);
         return _assembler.TakeCertain();

@@ -18,13 +18,23 @@ internal sealed class TextAssembler(TokenDecoder decoder)
     private int _runStart;
     private int _runBytes;
     private bool _runIsMalformed;
+    private bool _endIsUnknownId; // whose replacement character nothing can explain
 
     /// <summary>Whether what is there could still change, or is a replacement character that the next bytes may explain.</summary>
-    public bool IsUncertain => _tail.Count > 0 || (_runIsMalformed && _runBytes > 0) || (_text.Length > 0 && _text[^1] == Replacement);
+    public bool IsUncertain => _tail.Count > 0 || (_runIsMalformed && _runBytes > 0) || (_text.Length > 0 && _text[^1] == Replacement && !_endIsUnknownId);
 
-    /// <summary>Adds one id of the vocabulary.</summary>
+    /// <summary>Adds one id; one that the vocabulary does not have reads as U+FFFD.</summary>
     public void Append(int id)
     {
+        _endIsUnknownId = !decoder.Knows(id);
+        if (_endIsUnknownId)
+        {
+            EndRun();
+            if (_tail.Count > 0) _text.Append(Replacement);
+            _tail.Clear();
+            _text.Append(Replacement);
+            return;
+        }
         var bytes = decoder.Bytes(id);
         if (decoder.IsByteLevel)
         {

@@ -44,15 +44,18 @@ public sealed class ChatTests(RunningServer server) : IClassFixture<RunningServe
     }
 
     [Fact]
-    public async Task Chat_GreedyTopLogProbs_NameTheSampledToken()
+    public async Task Chat_TopLogProbs_AreTheMostLikelyTokensInOrder()
     {
-        var answer = await server.AskAsync(Path, """{"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "temperature": 0, "logprobs": true, "top_logprobs": 1}""");
+        var answer = await server.AskAsync(Path, """{"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "temperature": 0, "logprobs": true, "top_logprobs": 20}""");
         foreach (var token in answer.GetProperty("choices")[0].GetProperty("logprobs").GetProperty("content").EnumerateArray())
         {
-            var top = Assert.Single(token.GetProperty("top_logprobs").EnumerateArray());
-            Assert.Equal(token.GetProperty("token").GetString(), top.GetProperty("token").GetString());
-            Assert.Equal(token.GetProperty("logprob").GetSingle(), top.GetProperty("logprob").GetSingle());
-            Assert.True(token.GetProperty("logprob").GetSingle() < 0);
+            var top = token.GetProperty("top_logprobs").EnumerateArray().ToList();
+            Assert.Equal(20, top.Count);
+            var logProbs = top.ConvertAll(other => other.GetProperty("logprob").GetSingle());
+            Assert.Equal(logProbs.OrderDescending(), logProbs);
+            Assert.InRange(logProbs.Sum(logProb => Math.Exp(logProb)), 0.2, 1);
+            Assert.Equal(token.GetProperty("token").GetString(), top[0].GetProperty("token").GetString()); // greedy
+            Assert.Equal(token.GetProperty("logprob").GetSingle(), logProbs[0]);
         }
     }
 

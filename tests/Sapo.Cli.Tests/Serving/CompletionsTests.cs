@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Sapo.Core;
+using Sapo.Rollout;
 
 namespace Sapo.Cli.Tests.Serving;
 
@@ -36,6 +37,27 @@ public sealed class CompletionsTests(RunningServer server) : IClassFixture<Runni
         Assert.Equal(prompt.TokenIds.Length, usage.GetProperty("prompt_tokens").GetInt32());
         Assert.Equal(expected.Sum(completion => completion.TokenIds.Length), usage.GetProperty("completion_tokens").GetInt32());
         Assert.Equal("text_completion", answer.GetProperty("object").GetString());
+    }
+
+    [Fact]
+    public async Task Completions_PenaltiesAndLogProbs_AreTheEnginesAndNameTheSampledTokenToo()
+    {
+        var answer = await server.AskAsync(Path, """{"prompt": "12+34=", "max_tokens": 30, "seed": 7, "logprobs": 2, "frequency_penalty": 0.5, "presence_penalty": -0.25, "repetition_penalty": 1.3}""");
+        var sampling = new SamplingOptions { FrequencyPenalty = 0.5, PresencePenalty = -0.25, RepetitionPenalty = 1.3, MaxNewTokens = 30, Seed = 7 };
+        var prompt = new Prompt { Id = 0, TokenIds = server.Tokenizer.Encode("12+34=", addSpecialTokens: true) };
+        var group = await server.Engine.GenerateAsync(new GenerationRequest(prompt, 1, sampling) { Alternatives = 2 }, CancellationToken.None);
+        var expected = group.Completions[0];
+        var logProbs = answer.GetProperty("choices")[0].GetProperty("logprobs");
+        Assert.Equal(expected.UntruncatedLogProbs, logProbs.GetProperty("token_logprobs").EnumerateArray().Select(value => value.GetSingle()));
+        var plain = await server.Engine.GenerateAsync(prompt, 1, new SamplingOptions { MaxNewTokens = 30, Seed = 7 }, CancellationToken.None);
+        Assert.NotEqual(plain.Completions[0].TokenIds, expected.TokenIds);
+        foreach (var (top, at) in logProbs.GetProperty("top_logprobs").EnumerateArray().Select((top, at) => (top, at)))
+        {
+            var named = top.EnumerateObject().ToDictionary(pair => pair.Name, pair => pair.Value.GetSingle(), StringComparer.Ordinal);
+            int[] ids = [.. expected.Alternatives![at].TokenIds.Append(expected.TokenIds[at]).Distinct()];
+            Assert.Equal(ids.Select(id => Encoding.UTF8.GetString(server.Tokenizer.TokenBytes(id))).Order(StringComparer.Ordinal), named.Keys.Order(StringComparer.Ordinal));
+            Assert.Equal(expected.UntruncatedLogProbs[at], named[logProbs.GetProperty("tokens")[at].GetString()!]);
+        }
     }
 
     [Fact]

@@ -98,14 +98,18 @@ public sealed class TokenizerHostileInputTests
 
     [Theory]
     [MemberData(nameof(Folders))]
-    public void Decode_IdOutsideTheVocabulary_IsRefused(string folder)
+    public void Decode_IdOutsideTheVocabulary_ReadsAsTheReplacementCharacter(string folder)
     {
         var tokenizer = HuggingFaceTokenizer.Load(folder);
-        foreach (var id in new[] { -1, tokenizer.VocabularySize, int.MaxValue, int.MinValue })
+        int[] word = tokenizer.Encode("so", addSpecialTokens: false);
+        foreach (var id in new[] { -1, tokenizer.VocabularySize, int.MaxValue })
         {
-            var error = Assert.Throws<UserErrorException>(() => tokenizer.Decode([id], skipSpecialTokens: true));
-            Assert.Contains(id.ToString(CultureInfo.InvariantCulture), error.Message, StringComparison.Ordinal);
-            Assert.Throws<UserErrorException>(() => tokenizer.CreateStreamingDecoder(skipSpecialTokens: false).Append(id));
+            int[] ids = [.. word, id, id, .. word];
+            var text = tokenizer.Decode(ids, skipSpecialTokens: true);
+            Assert.Equal(2, text.Count(character => character == '\uFFFD'));
+            var decoder = tokenizer.CreateStreamingDecoder(skipSpecialTokens: true);
+            Assert.Equal(text, string.Concat(ids.Select(decoder.Append)) + decoder.Flush());
+            Assert.Throws<UserErrorException>(() => tokenizer.TokenBytes(id).Length);
         }
     }
 

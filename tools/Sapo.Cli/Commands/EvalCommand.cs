@@ -30,7 +30,7 @@ internal static class EvalCommand
         };
         var chat = new Option<bool>("--chat") { Description = "Put plain prompts into the model's chat template, as a user's message" };
         var problems = new Option<int?>("--problems") { Description = "How many; default 512 of the addition task, all of a file" };
-        var samples = new Option<int>("--samples", "-n")
+        var samples = new Option<int>("--n", "-n")
         {
             Description = "Completions per problem; more than one gives pass@k too",
             DefaultValueFactory = _ => 1,
@@ -38,7 +38,7 @@ internal static class EvalCommand
         var output = new Option<string?>("--out") { Description = "Write the judged completions too, as JSONL", HelpName = "file" };
         var command = new ExampleCommand("eval", "Ask a model problems and count right answers: pass@1 with a 95% interval.",
             "./sapo eval --model runs/out/quickstart/final --task addition",
-            "./sapo eval --model SmolLM2-135M-Instruct --prompts test.jsonl --chat --samples 4")
+            "./sapo eval --model SmolLM2-135M-Instruct --prompts test.jsonl --chat --n 4")
         { model, task, prompts, reward, chat, problems, samples, output };
         var sampling = new SamplingArguments();
         sampling.AddTo(command);

@@ -23,6 +23,15 @@ internal sealed class SamplingArguments
     {
         Description = "Keep tokens at least this share as likely as the most likely one",
     };
+    private readonly Option<bool> _minPFirst = new("--min-p-first") { Description = "Apply min-p before top-k and top-p, as vLLM does, instead of behind them" };
+    private readonly Option<double> _repetition = new("--repetition-penalty")
+    {
+        Description = "Above 1: tokens of prompt and completion become less likely. Part of the log-probs, as all penalties",
+        DefaultValueFactory = _ => 1,
+    };
+    private readonly Option<double> _frequency = new("--frequency-penalty") { Description = "-2 to 2, by how often the completion holds a token" };
+    private readonly Option<double> _presence = new("--presence-penalty") { Description = "-2 to 2, where the completion holds a token at all" };
+    private readonly Option<string[]> _stop = new("--stop") { Description = "A text that ends a completion; may be given several times", HelpName = "text" };
     private readonly Option<int> _maxNewTokens = new("--max-new-tokens")
     {
         Description = "Most tokens per completion",
@@ -53,7 +62,7 @@ internal sealed class SamplingArguments
 
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[_temperature, _topK, _topP, _minP, _maxNewTokens, _seed]) command.Options.Add(option);
+        foreach (var option in (Option[])[_temperature, _topK, _topP, _minP, _minPFirst, _repetition, _frequency, _presence, _maxNewTokens, _stop, _seed]) command.Options.Add(option);
         AddEngineTo(command);
     }
 
@@ -69,6 +78,11 @@ internal sealed class SamplingArguments
         TopK = parsed.GetValue(_topK),
         TopP = parsed.GetValue(_topP),
         MinP = parsed.GetValue(_minP),
+        MinPFirst = parsed.GetValue(_minPFirst),
+        RepetitionPenalty = parsed.GetValue(_repetition),
+        FrequencyPenalty = parsed.GetValue(_frequency),
+        PresencePenalty = parsed.GetValue(_presence),
+        StopStrings = parsed.GetValue(_stop) ?? [],
         MaxNewTokens = parsed.GetValue(_maxNewTokens),
         Seed = parsed.GetValue(_seed),
     };
