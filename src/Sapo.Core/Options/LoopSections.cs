@@ -21,8 +21,8 @@ public sealed record SelectionOptions
     /// </summary>
     public int MostBatches { get; init; } = 4;
 
-    /// <summary>solve-count: a completion is solved when its reward is above this. Default 0.5.</summary>
-    public double SolvedAbove { get; init; } = 0.5;
+    /// <summary>solve-count: a completion is solved when its reward is above this; null (the default) is 0.5.</summary>
+    public double? SolvedAbove { get; init; }
 
     /// <summary>solve-count: with more solved completions a group is too easy; null (the default) is all but one.</summary>
     public int? MostSolved { get; init; }
@@ -31,11 +31,11 @@ public sealed record SelectionOptions
     {
         OptionCheck.OneOf("selection.rule", Rule, Informative, SolveCount);
         OptionCheck.Holds(MostBatches is >= 2 and <= 1000, "selection.mostBatches", MostBatches, "2 to 1000");
-        OptionCheck.Holds(double.IsFinite(SolvedAbove), "selection.solvedAbove", SolvedAbove, "a finite number");
+        OptionCheck.Holds(SolvedAbove is null || double.IsFinite(SolvedAbove.Value), "selection.solvedAbove", SolvedAbove, "a finite number");
         OptionCheck.Holds(
             MostSolved is null || (MostSolved >= 1 && MostSolved <= groupSize), "selection.mostSolved", MostSolved, $"1 to rollout.groupSize = {groupSize}");
         OptionCheck.Holds(
-            Rule == SolveCount || MostSolved is null, "selection.mostSolved", MostSolved, "given with rule solve-count alone");
+            Rule == SolveCount || (MostSolved is null && SolvedAbove is null), "selection.rule", Rule, "solve-count, since mostSolved or solvedAbove is set");
     }
 }
 

@@ -90,17 +90,23 @@ public sealed record KlOptions
 /// <summary>J += coefficient * mean over all counted tokens of the current policy's entropy.</summary>
 public sealed record EntropyBonusOptions
 {
+    /// <summary>What <see cref="Step"/> and <see cref="Maximum"/> are where they are not given.</summary>
+    public const double DefaultStep = 1e-4, DefaultMaximum = 0.1;
+
     /// <summary>Weight of the bonus, at the start where it adapts.</summary>
     public double Coefficient { get; init; } = 0.001;
 
     /// <summary>Entropy in nats towards which the coefficient adapts after each optimizer step; null: it stays.</summary>
     public double? Target { get; init; }
 
-    /// <summary>By how much the coefficient moves per optimizer step, up while the entropy is below the target, else down. Default 1e-4.</summary>
-    public double Step { get; init; } = 1e-4;
+    /// <summary>
+    /// With a target: by how much the coefficient moves per optimizer step, up while the entropy is below the target, else down;
+    /// null (the default) is 1e-4.
+    /// </summary>
+    public double? Step { get; init; }
 
-    /// <summary>Largest coefficient; the smallest is 0. Default 0.1.</summary>
-    public double Maximum { get; init; } = 0.1;
+    /// <summary>With a target: the largest coefficient, the smallest being 0; null (the default) is 0.1.</summary>
+    public double? Maximum { get; init; }
 
     /// <summary>Checks every value once.</summary>
     /// <exception cref="UserErrorException">A value is out of range.</exception>
@@ -108,7 +114,10 @@ public sealed record EntropyBonusOptions
     {
         OptionCheck.Holds(Coefficient is >= 0 and < double.PositiveInfinity, "objective.entropyBonus.coefficient", Coefficient, "0 or more");
         OptionCheck.Holds(Target is null or (>= 0 and < double.PositiveInfinity), "objective.entropyBonus.target", Target, "0 or more");
-        OptionCheck.Holds(Step is > 0 and < double.PositiveInfinity, "objective.entropyBonus.step", Step, "a positive number");
-        OptionCheck.Holds(Maximum >= Coefficient, "objective.entropyBonus.maximum", Maximum, "at least the coefficient");
+        OptionCheck.Holds(Step is null or (> 0 and < double.PositiveInfinity), "objective.entropyBonus.step", Step, "a positive number");
+        OptionCheck.Holds(Maximum is null or (>= 0 and < double.PositiveInfinity), "objective.entropyBonus.maximum", Maximum, "0 or more");
+        OptionCheck.Holds(Target is null || Coefficient <= (Maximum ?? DefaultMaximum), "objective.entropyBonus.coefficient", Coefficient, $"at most the maximum, which is {Maximum ?? DefaultMaximum}");
+        OptionCheck.Holds(
+            Target is not null || (Step is null && Maximum is null), "objective.entropyBonus.target", "not given", "an entropy in nats, since step or maximum is set: without a target the coefficient stays");
     }
 }

@@ -21,7 +21,7 @@ public sealed class GroupSelector(SelectionOptions? options, int promptsPerStep)
         {
             null => true,
             SelectionOptions.Informative => rewards.Length > 1 && GroupSelection.IsInformative(rewards),
-            SelectionOptions.SolveCount => GroupSelection.HasLearnableSolveCount(rewards, options.SolvedAbove, options.MostSolved ?? group.Rewards.Count - 1),
+            SelectionOptions.SolveCount => GroupSelection.HasLearnableSolveCount(rewards, options.SolvedAbove ?? 0.5, options.MostSolved ?? group.Rewards.Count - 1),
             _ => throw new UnreachableException($"The selection rule {options.Rule} is allowed but has no implementation."),
         };
     }

@@ -33,8 +33,8 @@ internal sealed class EntropyBonus(EntropyBonusOptions options)
     public void Advance(IReadOnlyDictionary<string, double> metrics)
     {
         if (options.Target is not { } target) return;
-        double move = metrics[MeanEntropyMetric] < target ? options.Step : -options.Step;
-        coefficient = Math.Clamp(coefficient + move, 0, options.Maximum);
+        double step = options.Step ?? EntropyBonusOptions.DefaultStep;
+        coefficient = Math.Clamp(coefficient + (metrics[MeanEntropyMetric] < target ? step : -step), 0, options.Maximum ?? EntropyBonusOptions.DefaultMaximum);
     }
 
     /// <summary>The coefficient by name; empty where it does not adapt.</summary>

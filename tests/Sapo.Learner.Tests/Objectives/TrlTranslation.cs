@@ -101,7 +101,7 @@ internal static class TrlTranslation
             OffPolicyThreshold = options.OptionalNumber("off_policy_mask_threshold"),
             OffPolicyAgainst = options.GetProperty("off_policy_uses_sampling").GetBoolean() ? "sampler" : "anchor",
             TopEntropyFraction = top < 1 ? top : null,
-            EntropyBonus = entropy == 0 ? null : new EntropyBonusOptions { Coefficient = entropy, Maximum = entropy },
+            EntropyBonus = entropy == 0 ? null : new EntropyBonusOptions { Coefficient = entropy },
         };
     }
 

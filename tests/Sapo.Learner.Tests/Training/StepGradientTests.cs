@@ -100,7 +100,7 @@ public sealed class StepGradientTests
             "all" or "all adapted" => new KlOptions { Beta = 0.4, RatioCorrected = "token" },
             _ => null,
         },
-        EntropyBonus = term is "entropy" or "all" or "all adapted" ? new EntropyBonusOptions { Coefficient = 0.5, Maximum = 1 } : null,
+        EntropyBonus = term is "entropy" or "all" or "all adapted" ? new EntropyBonusOptions { Coefficient = 0.5 } : null,
     };
 
     private static double Balance(string term) => term is "balance" or "all" or "all adapted" ? 0.3 : 0;
