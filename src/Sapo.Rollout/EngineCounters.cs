@@ -53,4 +53,7 @@ public sealed record EngineCounters
 
     /// <summary>Bytes of the active version's weights.</summary>
     public long WeightBytes { get; init; }
+
+    /// <summary>What is reserved, in one line for people.</summary>
+    public string MemoryText => $"{KeyValueBytes / (double)(1 << 20):N1} MiB of keys and values, {WeightBytes / (double)(1 << 20):N1} MiB of weights";
 }

@@ -15,7 +15,7 @@ namespace Sapo.Hybrid.Profiling;
 /// <param name="trace">Where engines note what they do, or null.</param>
 public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, TimeProvider time, EngineTrace? trace = null)
 {
-    private const int WarmUpTokens = 3, ProbeSequences = 4, ProbeTokens = 16;
+    private const int WarmUpTokens = 3, ProbeSequences = 2, ProbeTokens = 15; // as a training run has them
     private const int Switches = 2; // the first one compiles code; the last one is reported
     private const long WarmUpPrompt = 1_000_000, SwapPrompt = 2_000_000;
 

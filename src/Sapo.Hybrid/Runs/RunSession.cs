@@ -114,6 +114,7 @@ public sealed class RunSession
             _trace, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
+            _observer.Say($"Engine: {_options.Engine.Slots:N0} slots, {engine.Counters.MemoryText}.");
             var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
             SayPrecision(engine);
             var run = new RunParts(

@@ -6,7 +6,7 @@ namespace Sapo.Hybrid.Tasks;
 /// </summary>
 internal static class ProbeSequences
 {
-    private const int Count = 4, LongestSequence = 32; // enough to touch every weight; a swap waits for them
+    private const int Count = 2, LongestSequence = 16; // every matrix is in every log-prob; a swap waits for them, about three decode steps
 
     /// <summary>The first training prompts, each with a worked example's answer where the task has them.</summary>
     public static IReadOnlyList<int[]> Of(ITrainingTask task)

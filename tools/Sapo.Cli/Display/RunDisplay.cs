@@ -36,10 +36,10 @@ internal abstract class RunDisplay : IRunObserver, IDisposable
         ("pass@1", record.Reward.PassRate.ToString("0.000")),
         ("mismatch", record.Learner.Mismatch?.MaxNats.ToString("0.0e0") ?? "none"),
         ("entropy", record.Learner.EntropyNats?.ToString("0.000") ?? "none"),
-        ("log-prob", LogProb(record.Comparison)),
         ("length", record.Completions.MeanTokens.ToString("0.0")),
         ("engine tok/s", record.Time.EngineTokensPerSecond.ToString("N0")),
         ("learner tok/s", record.Time.LearnerTokensPerSecond.ToString("N0")),
+        ("log-prob", LogProb(record.Comparison)),
         ("seconds: rollout learn publish swap", string.Join(' ', Phases.Select(phase => Seconds(record, phase)))),
     ];
 
