@@ -82,10 +82,10 @@ public static class GenerationJob
         var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, trace, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
-            say($"{options.Engine.Slots:N0} slots: {engine.Counters.MemoryText}.");
             prompts.RemoveAll(prompt => !Fits(prompt, engine, options, Bad));
             var run = new GenerationRun(engine, output, options, new CompletionText(tokenizer), say, time);
             var outcome = await run.RunAsync(prompts, cancel).ConfigureAwait(false);
+            say($"{options.Engine.Slots:N0} slots: {engine.Counters.MemoryText}.");
             trace?.Save(options.Trace!);
             return outcome with { BadLines = badLines };
         }
