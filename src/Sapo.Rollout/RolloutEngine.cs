@@ -118,9 +118,11 @@ public sealed class RolloutEngine : IAsyncDisposable
 
     private static RolloutEngine Start(PublishedPolicy policy, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
     {
+        ExecutionProvider.Check(options);
         if (!policy.Has(PrecisionNames.Parse(options.Precision)))
             throw new UserErrorException($"{policy.Folder} was not written for {options.Precision}", "a folder published or imported at that precision", "Publish or import the model with it");
-        ExecutionProvider.Check(PrecisionNames.Parse(options.Precision));
+        if (policy.IsStock && options.Provider == EngineOptions.CudaProvider)
+            throw new UserErrorException($"{policy.Folder} is a folder of GenAI's model builder and engine.provider is cuda", "cpu, which it was built for", "Choose the other provider, or import the Hugging Face folder that it was built from");
         if (policy.IsStock && options.Session == "genai")
             throw new UserErrorException($"{policy.Folder} is a folder of GenAI's model builder and engine.session is genai", "ort, which runs its graph directly", "Choose the other session, or import the Hugging Face folder that it was built from");
         var stock = policy.IsStock ? StockModel.Load(policy, threads, prepack: options.Prepack != "never") : null;
@@ -148,7 +150,7 @@ public sealed class RolloutEngine : IAsyncDisposable
         {
             loader = stock is not null ? new StockPolicyLoader(stock, rows, positions)
                 : options.Session == "genai" ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads, precision)
-                : new OrtPolicyLoader(config, rows, positions, threads, precision);
+                : new OrtPolicyLoader(config, rows, positions, threads, precision, options.Provider);
             loaded = loader.Load(policy, prepack: options.Prepack != "never");
             var (weightBytes, mismatch) = (loaded.WeightBytes, loaded.Probe(policy.Manifest.Probe));
             var settings = new SchedulerSettings(

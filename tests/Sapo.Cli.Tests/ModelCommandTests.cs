@@ -129,6 +129,7 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
     [InlineData("engine.session is \"gena\"", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--engine", "gena", "--out", "o")]
     [InlineData("engine.precision is \"int3\"", "eval", "--model", "runs/out/tiny/final", "--task", "addition", "--precision", "int3")]
     [InlineData("at most 32", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--engine", "genai", "--slots", "33", "--out", "o")]
+    [InlineData("CUDAExecutionProvider", "eval", "--model", "runs/out/tiny/final", "--task", "addition", "--provider", "cuda")]
     [InlineData("CUDA", "rollout", "--model", "runs/out/tiny/final", "--prompts", "here.jsonl", "--precision", "bf16", "--out", "o")]
     [InlineData("is a run folder", "rollout", "--model", "runs/out/tiny", "--prompts", "p", "--out", "o")]
     [InlineData("does not exist", "rollout", "--model", "nowhere", "--prompts", "here.jsonl", "--out", "o")]

@@ -1,3 +1,4 @@
+using Microsoft.ML.OnnxRuntime;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 
@@ -37,6 +38,17 @@ public sealed class PrecisionTests(TinyModel model) : IClassFixture<TinyModel>
     {
         var refused = await Assert.ThrowsAsync<UserErrorException>(() => RolloutEngine.StartAsync(model.Policy, Small with { Precision = "int4" }, 2, null, default));
         Assert.Contains("int4", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("fp16", "cuda"), InlineData("bf16", "cpu")]
+    public async Task StartAsync_WithoutCuda_IsRefusedWithWhatWasFound(string name, string provider)
+    {
+        if (OrtEnv.Instance().GetAvailableProviders().Contains("CUDAExecutionProvider")) return; // there it runs, or says why not
+        var policy = model.At(PrecisionNames.Parse(name));
+        var refused = await Assert.ThrowsAsync<UserErrorException>(() => RolloutEngine.StartAsync(policy, Small with { Precision = name, Provider = provider }, 2, null, default));
+        Assert.Contains("CPUExecutionProvider", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("CUDAExecutionProvider", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

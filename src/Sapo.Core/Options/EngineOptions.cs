@@ -5,6 +5,9 @@ namespace Sapo.Core.Options;
 /// <summary>The rollout engine: section <c>engine</c> of a run file.</summary>
 public sealed record EngineOptions
 {
+    /// <summary>The name of NVIDIA's provider.</summary>
+    public const string CudaProvider = "cuda";
+
     /// <summary>Most slots with session genai: ONNX Runtime GenAI's own limit.</summary>
     public const int MostGenAiSlots = 32;
 
@@ -19,6 +22,9 @@ public sealed record EngineOptions
     /// log-probs a little off the learner's); <c>fp16</c> or <c>bf16</c> for CUDA. Default fp32.
     /// </summary>
     public string Precision { get; init; } = "fp32";
+
+    /// <summary>What ONNX Runtime computes with: <c>cpu</c>, or <c>cuda</c> where its provider and a device are. Default cpu.</summary>
+    public string Provider { get; init; } = "cpu";
 
     /// <summary>Sequences decoded at once, at least 1. Default 64.</summary>
     public int Slots { get; init; } = 64;
@@ -58,6 +64,7 @@ public sealed record EngineOptions
         OptionCheck.OneOf("engine.session", Session, "ort", "genai");
         OptionCheck.OneOf("engine.precision", Precision, [.. PrecisionNames.All]);
         OptionCheck.Holds(Precision == "fp32" || Prepack == "before", "engine.prepack", Prepack, $"before with engine.precision {Precision}: quantised products need their own order");
+        OptionCheck.OneOf("engine.provider", Provider, "cpu", CudaProvider);
         if (Session == "genai") CheckGenAi();
         OptionCheck.Holds(MaxSequenceLength is null or >= 2, "engine.maxSequenceLength", MaxSequenceLength, "at least 2");
         OptionCheck.Holds(PrefillChunk >= 1, "engine.prefillChunk", PrefillChunk, "at least 1");
@@ -74,6 +81,7 @@ public sealed record EngineOptions
     {
         OptionCheck.Holds(Slots <= MostGenAiSlots, "engine.slots", Slots, $"at most {MostGenAiSlots} with engine.session genai");
         OptionCheck.Holds(Prepack == "before", "engine.prepack", Prepack, "before with engine.session genai");
+        OptionCheck.Holds(Provider == "cpu", "engine.provider", Provider, "cpu with engine.session genai");
         OptionCheck.Holds(Swap != "inFlight" || InFlightKeyValues == "recompute", "engine.inFlightKeyValues", InFlightKeyValues, "recompute with engine.session genai and engine.swap inFlight");
     }
 }

@@ -7,6 +7,7 @@ using Sapo.Hybrid.Rollouts;
 using Sapo.Hybrid.Runs;
 using Sapo.Hybrid.Tasks;
 using Sapo.Rollout;
+using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Tokenization;
 
 namespace Sapo.Hybrid.Generation;
@@ -52,7 +53,8 @@ public static class EvaluationJob
         EvaluationJobOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
     {
         var sampling = options.Sampling.Validated();
-        using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Validated().Precision), say);
+        ExecutionProvider.Check(options.Engine.Validated());
+        using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Precision), say);
         var tokenizer = HuggingFaceTokenizer.Load(model.Policy.Folder);
         var task = TrainingTasks.Create(options.Task, seed: 0, tokenizer, model.Policy.Folder);
         var asked = new EvaluationOptions

@@ -5,6 +5,7 @@ using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Tasks;
 using Sapo.Rollout;
+using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Tokenization;
 
 namespace Sapo.Hybrid.Generation;
@@ -71,7 +72,8 @@ public static class GenerationJob
             say("warning: with penalties the log-probs are those of the penalised distributions; training on these completions would be biased.");
         var badLines = 0;
         var lines = PromptFile.Read(options.Prompts, options.KeepGoing ? Bad : null);
-        using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Validated().Precision), say);
+        ExecutionProvider.Check(options.Engine.Validated());
+        using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Precision), say);
         var tokenizer = HuggingFaceTokenizer.Load(model.Policy.Folder);
         var encoder = new PromptEncoder(tokenizer, model.Policy.Folder, options.Chat, systemMessage: null);
         var prompts = Encode(lines, encoder, options, Bad);

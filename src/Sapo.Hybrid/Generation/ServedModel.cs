@@ -5,7 +5,6 @@
 // code that imports, tells when to import again.
 using Sapo.Core;
 using Sapo.Core.Models;
-using Sapo.Rollout.Decoding;
 using Sapo.Sync;
 
 namespace Sapo.Hybrid.Generation;
@@ -27,7 +26,6 @@ public sealed class ServedModel : IDisposable
     /// <exception cref="UserErrorException">It is none of them, it is broken, or it cannot be served at the precision.</exception>
     public static ServedModel Open(string folder, Precision precision, Action<string> say)
     {
-        ExecutionProvider.Check(precision);
         if (File.Exists(Path.Combine(folder, PolicyManifest.FileName)))
         {
             var published = PublishedPolicy.Open(folder);

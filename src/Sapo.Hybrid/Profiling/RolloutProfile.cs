@@ -3,6 +3,7 @@ using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Learner.Batches;
 using Sapo.Rollout;
+using Sapo.Rollout.Decoding;
 
 namespace Sapo.Hybrid.Profiling;
 
@@ -45,7 +46,7 @@ public sealed record RolloutWorkload
     {
         foreach (var (name, value) in new[] { ("slots", Slots), ("prompt", PromptTokens), ("new", NewTokens), ("group", GroupSize), ("rounds", Rounds) })
             if (value < 1) throw new UserErrorException($"--{name} is {value}", "at least 1", "Correct the command line");
-        new EngineOptions { Session = Session, Precision = Precision, Slots = Slots }.Validated();
+        ExecutionProvider.Check(new EngineOptions { Session = Session, Precision = Precision, Slots = Slots }.Validated());
         return this;
     }
 }

@@ -17,6 +17,7 @@ using Sapo.Hybrid.Tasks;
 using Sapo.Learner;
 using Sapo.Learner.Objectives;
 using Sapo.Rollout;
+using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Tokenization;
 using Sapo.Sync;
 
@@ -93,7 +94,10 @@ public sealed class RunSession
             _observer.Say(
                 "warning: rollout has penalties: tokens are drawn from distributions that the learner does not compute, so that ratios differ from 1 even on policy and training is biased. "
                 + "The reported mismatch includes them, and tripwire.mismatchNats may end the run. Sample without penalties to train.");
+        ExecutionProvider.Check(_options.Engine);
         var model = FirstModel.Prepare(_options, _folder);
+        var precision = PrecisionNames.Parse(_options.Engine.Precision);
+        if (precision != Precision.Fp32) _ = new ReducedLayout(ModelConfigReader.Read(model), precision); // refuses a model it is not for, before the cold start
         var tokenizer = HuggingFaceTokenizer.Load(model);
         var task = TrainingTasks.Create(_options.Task, _options.Seed, tokenizer, model);
         var problems = task.HeldOutPrompts(_options.Evaluation.Problems); // too few are better found out now than after the cold start
@@ -105,7 +109,7 @@ public sealed class RunSession
 
         using var publisher = new PolicyPublisher(
             _folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds),
-            PrecisionNames.Parse(_options.Engine.Precision));
+            precision);
         var probes = ProbeSequences.Of(task);
         var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
         if (_options.ColdStart is not null && start.Step == 0) await device.RunAsync(() => PolicyCopy.Write(policy, _folder.ColdStart, learner)).ConfigureAwait(false);

@@ -11,20 +11,22 @@ internal sealed class OrtPolicyLoader : IPolicyLoader
     private readonly KeyValueCache _cache;
     private readonly int _threads;
     private readonly Precision _precision;
+    private readonly string _provider;
 
     /// <param name="config">The model, the same for every version.</param>
     /// <param name="rows">The engine's inputs and outputs; outlives the loader.</param>
     /// <param name="positions">Longest sequence.</param>
     /// <param name="threads">Threads of a run.</param>
     /// <param name="precision">What weights are read in.</param>
-    public OrtPolicyLoader(ModelConfig config, RowBuffers rows, int positions, int threads, Precision precision) =>
-        (_config, _rows, _cache, _threads, _precision) = (config, rows, new KeyValueCache(config, rows.Rows, positions, precision), threads, precision);
+    /// <param name="provider">What computes: cpu or cuda.</param>
+    public OrtPolicyLoader(ModelConfig config, RowBuffers rows, int positions, int threads, Precision precision, string provider = "cpu") =>
+        (_config, _rows, _cache, _threads, _precision, _provider) = (config, rows, new KeyValueCache(config, rows.Rows, positions, precision), threads, precision, provider);
 
     /// <inheritdoc />
     public long KeyValueBytes => _cache.Bytes;
 
     /// <inheritdoc />
-    public ILoadedPolicy Load(PublishedPolicy policy, bool prepack) => new Loaded(this, OrtPolicyModel.Load(policy, _config, _threads, prepack, _precision));
+    public ILoadedPolicy Load(PublishedPolicy policy, bool prepack) => new Loaded(this, OrtPolicyModel.Load(policy, _config, _threads, prepack, _precision, _provider));
 
     /// <inheritdoc />
     public void Dispose() => _cache.Dispose();

@@ -35,8 +35,9 @@ internal sealed class OrtPolicyModel : IDisposable
     /// <param name="threads">Threads of one run, the caller's included.</param>
     /// <param name="prepack">Whether matrices are reordered for speed.</param>
     /// <param name="precision">What weights are read in; the folder was written for it.</param>
+    /// <param name="provider">What computes: cpu or cuda.</param>
     /// <exception cref="UserErrorException">A file is missing, broken or does not fit the configuration.</exception>
-    public static OrtPolicyModel Load(PublishedPolicy policy, ModelConfig config, int threads, bool prepack, Precision precision = Precision.Fp32)
+    public static OrtPolicyModel Load(PublishedPolicy policy, ModelConfig config, int threads, bool prepack, Precision precision = Precision.Fp32, string provider = "cpu")
     {
         var path = Path.Combine(policy.Folder, PublishedPolicy.DecodeGraphFileOf(precision));
         if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a published policy", "Publish or import the model again");
@@ -45,6 +46,7 @@ internal sealed class OrtPolicyModel : IDisposable
         try
         {
             using var options = Options(threads, prepack);
+            ExecutionProvider.Append(options, provider);
             if (precision is Precision.Fp16 or Precision.Bf16) options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL; // folds the weights' casts where kernels are in 32 bits
             foreach (var (name, tensor) in weights.Map(policy.Folder, config, precision)) options.AddInitializer(name, tensor);
             session = new InferenceSession(path, options);

@@ -50,6 +50,12 @@ internal sealed class SamplingArguments
         DefaultValueFactory = _ => new EngineOptions().Precision,
         HelpName = "name",
     };
+    private readonly Option<string> _provider = new("--provider")
+    {
+        Description = "What ONNX Runtime computes with: cpu, or cuda where its provider and a device are",
+        DefaultValueFactory = _ => new EngineOptions().Provider,
+        HelpName = "name",
+    };
     private readonly Option<int?> _slots = new("--slots")
     {
         Description = $"Completions decoded at once. Default: {new EngineOptions().Slots}, or {EngineOptions.MostGenAiSlots} with --engine genai",
@@ -69,7 +75,7 @@ internal sealed class SamplingArguments
     /// <summary>Only what says by what engine: for <c>serve</c>, whose requests say how tokens are drawn.</summary>
     public void AddEngineTo(Command command)
     {
-        foreach (var option in (Option[])[_session, _precision, _slots, _maxSequenceLength, _threads]) command.Options.Add(option);
+        foreach (var option in (Option[])[_session, _precision, _provider, _slots, _maxSequenceLength, _threads]) command.Options.Add(option);
     }
 
     public SamplingOptions Sampling(ParseResult parsed) => new()
@@ -94,6 +100,7 @@ internal sealed class SamplingArguments
         {
             Session = session,
             Precision = parsed.GetRequiredValue(_precision),
+            Provider = parsed.GetRequiredValue(_provider),
             Slots = parsed.GetValue(_slots) ?? Math.Min(new EngineOptions().Slots, session == "genai" ? EngineOptions.MostGenAiSlots : int.MaxValue),
             MaxSequenceLength = parsed.GetValue(_maxSequenceLength),
         }.Validated();

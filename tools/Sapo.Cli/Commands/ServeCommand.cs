@@ -8,6 +8,7 @@ using Sapo.Core.Models;
 using Sapo.Hybrid.Generation;
 using Sapo.Hybrid.Serving;
 using Sapo.Rollout;
+using Sapo.Rollout.Decoding;
 using Sapo.Rollout.Tokenization;
 
 namespace Sapo.Cli.Commands;
@@ -41,6 +42,7 @@ internal static class ServeCommand
             if (number is < 0 or > LargestPort) throw new UserErrorException($"--port is {number}", $"0 to {LargestPort}", "Correct the command line");
             var folder = parsed.GetRequiredValue(model);
             var options = engine.Engine(parsed);
+            ExecutionProvider.Check(options);
             using var served = ServedModel.Open(folder, PrecisionNames.Parse(options.Precision), Console.Error.WriteLine);
             var tokenizer = HuggingFaceTokenizer.Load(served.Policy.Folder);
             var threads = engine.Threads(parsed) ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
