@@ -6,6 +6,7 @@ using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Tasks;
 using Sapo.Learner;
+using Sapo.Learner.Objectives;
 using Sapo.Rollout;
 using Sapo.Rollout.Tokenization;
 
@@ -32,6 +33,8 @@ public static class MemoryPreflight
         var groups = (prompts + options.Learner.MiniBatches - 1) / options.Learner.MiniBatches;
         var learner = LearnerFootprint.Of(
             config, options.Learner, new MiniBatchShape(groups, size, prompt, Math.Max(1, Math.Min(fresh, config.MaxPositions - prompt))), AdapterParameters(options.Model), options.Objective.Kl is not null);
+        var copies = PreferenceBytes(options, learner) + OldPolicyBytes(options, config, targets: (long)prompts * size * fresh);
+        learner = learner with { CopyBytes = learner.CopyBytes + copies };
         return MemoryPlan.Of(learner, EngineFootprint.Of(config, options.Engine, (long)prompts * size, prompt + fresh));
     }
 
@@ -57,6 +60,13 @@ public static class MemoryPreflight
             return options.Learner.ActivationCheckpointing ? "Lower learner.maxTokensPerMicroBatch" : "Set learner.activationCheckpointing to true, or lower learner.maxTokensPerMicroBatch";
         return options.Learner.Lora is null && options.Model.Adapter is null ? "Train an adapter (learner.lora), or take a smaller model" : "Take a smaller model";
     }
+
+    /// <summary>A preference stage has a reference and moments of its own.</summary>
+    private static long PreferenceBytes(RunOptions options, LearnerFootprint learner) => options.Preferences is null ? 0 : learner.GradientBytes + learner.MomentBytes;
+
+    /// <summary>Where whole distributions are compared, the old policy's projection and its inputs are kept for a step.</summary>
+    private static long OldPolicyBytes(RunOptions options, ModelConfig config, long targets) =>
+        ObjectiveRegistry.Create(options.Objective, config.VocabSize).Distributions is { ComparesWithOldPolicy: true } ? sizeof(float) * (config.VocabSize + targets) * config.HiddenSize : 0;
 
     private static long? AdapterParameters(ModelOptions model)
     {

@@ -42,22 +42,14 @@ public sealed class EveryObjectiveTests
 
     [Theory]
     [MemberData(nameof(CaseNames))]
-    public void Step_EveryObjective_ReportsAFiniteValueAndMovesTheWeights(string name)
-    {
-        using var model = new TinyModel();
-        var options = LearnerFor(Cases[name]) with { MiniBatches = 2 };
-        using var learner = new PolicyLearner(model.Folder, options, ObjectiveRegistry.Create(Cases[name], model.Config.VocabSize));
-        var before = Weights(learner);
-        for (var step = 0; step < 2; step++) // the second has an old policy to compare with, and Adam's moments
-        {
-            var report = learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 4, 4, seed: 5 + step), Advantages, options));
-            Assert.True(double.IsFinite(report.Objective));
-            Assert.All(report.MiniBatches, miniBatch => Assert.True(miniBatch.SkippedFor is null && miniBatch.GradientNorm > 0));
-        }
-        var after = Weights(learner);
-        Assert.NotEqual(before, after);
-        Assert.All(after, weight => Assert.True(float.IsFinite(weight)));
-    }
+    public void Step_EveryObjective_ReportsAFiniteValueAndMovesTheWeights(string name) => Train(name, LearnerFor(Cases[name]) with { MiniBatches = 2 });
+
+    [Theory]
+    [InlineData("guard-text")]
+    [InlineData("dppo, topk-tv")]
+    [InlineData("capo")]
+    public void Step_WholeDistributionsInBfloat16_ReportsAFiniteValueAndMovesTheWeights(string name) =>
+        Train(name, LearnerFor(Cases[name]) with { MiniBatches = 2, Dtype = LearnerOptions.Bfloat16Dtype, ActivationCheckpointing = true });
 
     [Theory]
     [MemberData(nameof(CaseNames))]
@@ -70,6 +62,23 @@ public sealed class EveryObjectiveTests
             Near(setting.Gradient[parameter], setting.Difference(parameter, setting.LinearLoss), $"{name}, parameter {parameter}, through the closed form");
             if (HasDifferentiableValue(name)) Near(setting.Gradient[parameter], setting.Difference(parameter, setting.Loss), $"{name}, parameter {parameter}, through the value");
         }
+    }
+
+    /// <summary>Two steps: the second one has moved away from its sampler, and has Adam's moments.</summary>
+    private static void Train(string name, LearnerOptions options)
+    {
+        using var model = new TinyModel();
+        using var learner = new PolicyLearner(model.Folder, options, ObjectiveRegistry.Create(Cases[name], model.Config.VocabSize));
+        var before = Weights(learner);
+        for (var step = 0; step < 2; step++)
+        {
+            var report = learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 4, 4, seed: 5 + step), Advantages, options));
+            Assert.True(double.IsFinite(report.Objective));
+            Assert.All(report.MiniBatches, miniBatch => Assert.True(miniBatch.SkippedFor is null && miniBatch.GradientNorm > 0));
+        }
+        var after = Weights(learner);
+        Assert.NotEqual(before, after);
+        Assert.All(after, weight => Assert.True(float.IsFinite(weight)));
     }
 
     /// <summary>Whether J itself may be differenced: no part of it is held constant while the policy moves.</summary>
