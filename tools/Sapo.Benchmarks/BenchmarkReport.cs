@@ -72,7 +72,7 @@ internal sealed record LearnerComparisonResult(ProfiledModelInfo Model, IReadOnl
 /// <param name="Context">Machine, commit, versions, and whether other work was running.</param>
 /// <param name="Limits">What the machine could do at that time.</param>
 /// <param name="Turns">How often each pair was measured.</param>
-/// <param name="Peer">The other program's command, or null.</param>
+/// <param name="Peer">What the other program is called, or null.</param>
 /// <param name="Models">One entry per model.</param>
 internal sealed record LearnerComparisonReport(ProfileContext Context, MachineLimits Limits, int Turns, string? Peer, IReadOnlyList<LearnerComparisonResult> Models);
 

@@ -29,9 +29,10 @@ internal static class LearnerComparison
         var turns = new Option<int>("--turns") { Description = "How often every pair is measured; the median ratio counts", DefaultValueFactory = _ => 5 };
         var steps = new Option<int>("--steps") { Description = "Steps of a turn; their median counts", DefaultValueFactory = _ => 3 };
         var peer = new Option<string?>("--peer") { Description = "Another program's command, with {model}, {batch} and {sequence}", HelpName = "command" };
+        var name = new Option<string>("--peer-name") { Description = "What the other program is called in the result", DefaultValueFactory = _ => "peer" };
         var pattern = new Option<string>("--peer-pattern") { Description = "Finds tokens per second in what it prints", DefaultValueFactory = _ => PeerProgram.DefaultPattern };
         var output = new Option<string?>("--out") { Description = "The result. Default: tools/Sapo.Benchmarks/results/<processor>-learner.json", HelpName = "file" };
-        var command = new Command("learner", "Time the learner beside another program, in turns.") { shapes, folders, turns, steps, peer, pattern, output };
+        var command = new Command("learner", "Time the learner beside another program, in turns.") { shapes, folders, turns, steps, peer, name, pattern, output };
         command.SetAction(async (parsed, cancel) =>
         {
             var (rounds, timed) = (parsed.GetValue(turns), parsed.GetValue(steps));
@@ -51,7 +52,7 @@ internal static class LearnerComparison
                 Console.WriteLine($"{ProfileText.Head(context, limits, result.Model)}\n{BenchmarkRatio.Table(result.Ratios)}");
                 results.Add(result);
             }
-            ResultFile.Write(file, JsonSerializer.SerializeToUtf8Bytes(new LearnerComparisonReport(context, limits, rounds, parsed.GetValue(peer), results), BenchmarkJson.Default.LearnerComparisonReport));
+            ResultFile.Write(file, JsonSerializer.SerializeToUtf8Bytes(new LearnerComparisonReport(context, limits, rounds, other is null ? null : parsed.GetValue(name), results), BenchmarkJson.Default.LearnerComparisonReport));
             return 0;
         });
         return command;

@@ -7,7 +7,7 @@ namespace Sapo.Hybrid.Profiling;
 /// <summary>Models of known size with random weights, for times that do not depend on what a model has learned.</summary>
 public static class ModelShapes
 {
-    private static readonly Dictionary<string, ModelConfig> Known = new(StringComparer.Ordinal)
+    private static readonly Dictionary<string, ModelConfig> Known = new(StringComparer.OrdinalIgnoreCase)
     {
         ["tiny"] = Qwen3(hidden: 128, layers: 4, heads: 4, keyValueHeads: 2, headSize: 32, intermediate: 384, vocabulary: 64),
         ["100m"] = Qwen3(hidden: 768, layers: 12, heads: 12, keyValueHeads: 4, headSize: 64, intermediate: 2048, vocabulary: 32_000),
