@@ -11,7 +11,7 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         var (code, output, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", run.Model, "--prompts", "p.jsonl", "--n", "3", "--max-new-tokens", "8", "--log-probs", "--top-log-probs", "2",
             "--top-k", "5", "--repetition-penalty", "1.1", "--stop", "7", "--stop", "8", "--out", "out.jsonl");
         Assert.True(code == 0, output + errors);
-        var lines = Lines("out.jsonl").OrderBy(line => line.GetProperty("line").GetInt32()).ThenBy(line => line.GetProperty("sample").GetInt32()).ToList();
+        var lines = Lines("out.jsonl");
         Assert.Equal([(1, 0), (1, 1), (1, 2), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2)], lines.Select(line => (line.GetProperty("line").GetInt32(), line.GetProperty("sample").GetInt32())));
         Assert.All(lines, line => Assert.Equal(line.GetProperty("token_ids").GetArrayLength(), line.GetProperty("log_probs").GetArrayLength()));
         Assert.All(lines, line => Assert.InRange(line.GetProperty("token_ids").GetArrayLength(), 1, 8));
@@ -170,7 +170,47 @@ public sealed class ModelCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         Assert.Empty(Lines("unfit-out.jsonl"));
     }
 
+    [Fact]
+    public void Rollout_DiskFull_IsOneMessageThatSaysHowToGoOn()
+    {
+        Prompts("full.jsonl", """{"prompt": "12+34="}""");
+        string[] command = ["rollout", "--model", run.Model, "--prompts", "full.jsonl", "--n", "40", "--max-new-tokens", "8", "--out", "full-out.jsonl"];
+        Assert.Equal(0, SapoProcess.Run(run.Folder, command).ExitCode);
+        var path = Path.Combine(run.Folder, "full-out.jsonl");
+        File.Delete(path);
+        File.CreateSymbolicLink(path, "/dev/full"); // takes nothing, as a full disk
+        var (code, output, errors) = SapoProcess.Run(run.Folder, command);
+        Assert.True(code == 2, output + errors);
+        Assert.Contains("expected free space on that disk", errors, StringComparison.Ordinal);
+        Assert.Contains("give the same command again", errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tokenizer.json", "tokenizer.json does not exist")]
+    [InlineData("model.safetensors", "model.safetensors")]
+    public void Rollout_ModelFolderThatIsBroken_NamesTheFile(string broken, string message)
+    {
+        Prompts("broken.jsonl", """{"prompt": "12+34="}""");
+        var folder = Directory.CreateDirectory(Path.Combine(run.Folder, "broken-" + broken)).FullName;
+        foreach (var name in (string[])["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) File.Copy(Path.Combine(run.Model, name), Path.Combine(folder, name));
+        var path = Path.Combine(folder, broken);
+        if (broken == "tokenizer.json") File.Delete(path);
+        else
+            using (var weights = new FileStream(path, FileMode.Open)) weights.SetLength(weights.Length - 1000);
+        var (code, output, errors) = SapoProcess.Run(run.Folder, "rollout", "--model", folder, "--prompts", "broken.jsonl", "--out", "broken-out.jsonl");
+        Assert.True(code == 2, output + errors);
+        Assert.Contains(message, errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
+    }
+
     private void Prompts(string name, params string[] lines) => File.WriteAllLines(Path.Combine(run.Folder, name), lines);
 
-    private List<JsonElement> Lines(string name) => [.. File.ReadLines(Path.Combine(run.Folder, name)).Select(line => JsonDocument.Parse(line).RootElement)];
+    // In the order of prompts and samples: rollout writes them as they end.
+    private List<JsonElement> Lines(string name)
+    {
+        return [.. File.ReadLines(Path.Combine(run.Folder, name)).Select(line => JsonDocument.Parse(line).RootElement).OrderBy(line => Number(line, "line")).ThenBy(line => Number(line, "sample"))];
+
+        static int Number(JsonElement line, string name) => line.TryGetProperty(name, out var number) ? number.GetInt32() : 0;
+    }
 }

@@ -15,7 +15,8 @@ public sealed class RolloutEngineTests(TinyModel model) : IClassFixture<TinyMode
         foreach (var (slots, chunk, threads) in new[] { (1, 512, 1), (3, 4, 2), (16, 7, 2) })
         {
             await using var engine = await Start(Small with { Session = session, Slots = slots, PrefillChunk = chunk }, threads);
-            var groups = await Task.WhenAll(Enumerable.Range(0, 8).Select(id => engine.GenerateAsync(Prompt(id, 1 + 4 * id), 3, new SamplingOptions { MaxNewTokens = 3 + id, Seed = 11 }, default)));
+            var groups = await Task.WhenAll(Enumerable.Range(0, 8).Select(id => engine.GenerateAsync(
+                new GenerationRequest(Prompt(id, 1 + 4 * id), 3, Kind(id) with { MaxNewTokens = 3 + id, Seed = 11 }) { Alternatives = id % 3 }, default)));
             var found = groups.SelectMany(group => group.Completions.Select(Show)).ToArray();
             Assert.Equal(expected ??= found, found);
         }
@@ -27,7 +28,7 @@ public sealed class RolloutEngineTests(TinyModel model) : IClassFixture<TinyMode
         const float RoundingTolerance = 1e-5f; // prompts are cut differently, so sums are added in another order
         await using var direct = await Start(Small);
         await using var genAi = await Start(Small with { Session = "genai" });
-        foreach (var sampling in new[] { new SamplingOptions { MaxNewTokens = 25 }, new SamplingOptions { MaxNewTokens = 25, Temperature = 0.8, TopK = 7, TopP = 0.9 } })
+        foreach (var sampling in new[] { new SamplingOptions { MaxNewTokens = 25 }, new SamplingOptions { MaxNewTokens = 25, Temperature = 0.8, TopK = 7, TopP = 0.9 }, Kind(2) with { MaxNewTokens = 25 } })
         {
             var expected = await direct.GenerateAsync(Prompt(4, 11), 5, sampling, default);
             var found = await genAi.GenerateAsync(Prompt(4, 11), 5, sampling, default);
@@ -154,8 +155,21 @@ public sealed class RolloutEngineTests(TinyModel model) : IClassFixture<TinyMode
 
     private static Prompt Prompt(long id, int length) => new() { Id = id, TokenIds = [.. Enumerable.Range(0, length).Select(i => (int)(3 + CounterRandom.Word(5, id, 0, i) % 37))] };
 
-    private static string Show(Completion completion) =>
-        string.Join(' ', completion.TokenIds) + " | " + string.Join(' ', completion.BehaviourLogProbs.Select(BitConverter.SingleToUInt32Bits));
+    /// <summary>Ways of drawing that run beside each other in one step.</summary>
+    private static SamplingOptions Kind(int id) => (id % 4) switch
+    {
+        1 => new SamplingOptions { RepetitionPenalty = 1.3, PresencePenalty = 0.5 },
+        2 => new SamplingOptions { Temperature = 0.9, TopK = 12, TopP = 0.9, MinP = 0.02, FrequencyPenalty = 0.7 },
+        3 => new SamplingOptions { Temperature = 0, RepetitionPenalty = 1.5 },
+        _ => new SamplingOptions(),
+    };
+
+    private static string Show(Completion completion) => string.Join(
+        " | ", string.Join(' ', completion.TokenIds), Bits(completion.BehaviourLogProbs), Bits(completion.UntruncatedLogProbs),
+        string.Join(' ', completion.KeptTokenIds?.SelectMany(ids => ids.Append(-1)) ?? []),
+        string.Join(' ', completion.Alternatives?.Select(listed => $"{string.Join(',', listed.TokenIds)} {Bits(listed.LogProbs)}") ?? []));
+
+    private static string Bits(float[] logProbs) => string.Join(' ', logProbs.Select(BitConverter.SingleToUInt32Bits));
 
     private Task<RolloutEngine> Start(EngineOptions options, int threads = 2) => RolloutEngine.StartAsync(model.Policy, options, threads, tokenizer: null, default);
 }

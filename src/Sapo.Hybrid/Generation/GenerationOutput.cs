@@ -91,7 +91,7 @@ internal sealed class GenerationOutput : IDisposable
         var bytes = new byte[file.Length];
         file.ReadExactly(bytes);
         var whole = bytes.AsSpan().LastIndexOf((byte)'\n') + 1;
-        file.SetLength(whole);
+        if (whole < bytes.Length) file.SetLength(whole);
         file.Position = whole;
         var done = new HashSet<(int Line, int Sample)>();
         var number = 0;

@@ -1,5 +1,6 @@
 using Sapo.Core;
 using Sapo.Hybrid.Generation;
+using Sapo.Hybrid.Runs;
 
 namespace Sapo.Hybrid.Tests.Generation;
 
@@ -34,6 +35,18 @@ public sealed class GenerationOutputTests
         var before = File.ReadAllText(path);
         Assert.Throws<UserErrorException>(() => GenerationOutput.Open(path, Stamp(seed: 2)));
         Assert.Equal(before, File.ReadAllText(path), StringComparer.Ordinal);
+    }
+
+    [Fact]
+    public void Write_DiskIsFull_FailsAndClosesWithoutAnother()
+    {
+        using var folder = new TemporaryFolder();
+        var path = folder.At("out.jsonl");
+        GenerationOutput.Open(path, Stamp(seed: 1)).Dispose();
+        File.Delete(path);
+        File.CreateSymbolicLink(path, "/dev/full"); // takes nothing, as a full disk
+        using var output = GenerationOutput.Open(path, Stamp(seed: 1));
+        Assert.True(DiskFull.Is(Assert.Throws<IOException>(() => output.Write([Line(1, 0)]))));
     }
 
     [Fact]

@@ -51,6 +51,11 @@ internal sealed class GraphSession : IDisposable
     /// <param name="draws">How each row's token is drawn.</param>
     public Sampled Sample(float[] logits, Draws draws) => Run([("logits", Tensor(logits, draws.Rows, logits.Length / draws.Rows)), .. draws.Inputs()]);
 
+    /// <summary>One sequence through a graph of GenAI's conventions: the logits of every position.</summary>
+    public float[][] Logits(long[] ids) => Run(
+        [("input_ids", Tensor(ids, 1, ids.Length)), ("attention_mask", Tensor(Enumerable.Repeat(1L, ids.Length).ToArray(), 1, ids.Length))],
+        outputs => outputs["logits"].GetTensorDataAsSpan<float>().ToArray().Chunk((int)outputs["logits"].GetTensorTypeAndShape().Shape[2]).ToArray());
+
     public static OrtValue Tensor<T>(T[] values, params long[] shape) where T : unmanaged => OrtValue.CreateTensorValueFromMemory(values, shape);
 
     public void Dispose()
@@ -60,7 +65,9 @@ internal sealed class GraphSession : IDisposable
         _session.Dispose();
     }
 
-    private Sampled Run(IReadOnlyList<(string Name, OrtValue Value)> inputs)
+    private Sampled Run(IReadOnlyList<(string Name, OrtValue Value)> inputs) => Run(inputs, Sampled.Read);
+
+    private T Run<T>(IReadOnlyList<(string Name, OrtValue Value)> inputs, Func<IReadOnlyDictionary<string, OrtValue>, T> read)
     {
         using var io = _session.CreateIoBinding();
         try
@@ -72,7 +79,7 @@ internal sealed class GraphSession : IDisposable
                 else io.BindOutputToDevice(name, OrtMemoryInfo.DefaultInstance);
             _session.RunWithBinding(_run, io);
             using var outputs = io.GetOutputValues();
-            return Sampled.Read(_session.OutputNames.Zip(outputs).ToDictionary(pair => pair.First, pair => pair.Second, StringComparer.Ordinal));
+            return read(_session.OutputNames.Zip(outputs).ToDictionary(pair => pair.First, pair => pair.Second, StringComparer.Ordinal));
         }
         finally
         {

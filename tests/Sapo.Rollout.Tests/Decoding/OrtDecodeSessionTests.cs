@@ -10,19 +10,27 @@ public sealed class OrtDecodeSessionTests(TinyModel model) : DecodeSessionContra
 
     internal override IDecodeSession Create(RowBuffers rows, int positions) => OrtSessions.Create(model, rows, positions, prepack: true);
 
-    [Fact]
-    public void Decode_RepeatedSteps_AllocatesNothing()
+    [Theory]
+    [InlineData(false, false), InlineData(true, false), InlineData(false, true), InlineData(true, true)]
+    public void Decode_RepeatedSteps_AllocatesNothing(bool penalties, bool truncate)
     {
-        using var rows = new RowBuffers(4, VocabSize);
-        using var session = Create(rows, positions: 16);
-        session.Decode(0, 4, truncate: false); // makes the binding of these rows, once
-        Assert.Equal([0L, 0, 0, 0, 0], Enumerable.Range(0, 5).Select(_ => AllocatedBySteps(session, 100)).ToArray());
+        const int Steps = 80;
+        using var rows = new RowBuffers(4, VocabSize, positions: Steps + 8);
+        using var session = Create(rows, positions: Steps + 8);
+        var sampling = new SamplingOptions { RepetitionPenalty = penalties ? 1.2 : 1, TopK = truncate ? 5 : 0 };
+        for (var row = 0; row < 4; row++) rows.SetDraw(row, sampling, [1, 2, 3], alternatives: penalties ? 2 : 0);
+        AllocatedBySteps(session, rows, truncate, 1); // makes the binding of these rows, once
+        Assert.Equal([0L, 0, 0, 0, 0], Enumerable.Range(0, 5).Select(_ => AllocatedBySteps(session, rows, truncate, Steps)).ToArray());
     }
 
-    private static long AllocatedBySteps(IDecodeSession session, int steps)
+    private static long AllocatedBySteps(IDecodeSession session, RowBuffers rows, bool truncate, int steps)
     {
         var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < steps; i++) session.Decode(0, 4, truncate: false);
+        for (var step = 0; step < steps; step++)
+        {
+            for (var row = 0; row < 4; row++) rows.Feed(row, (int)rows.SampledTokens.Span[row], position: 3 + step, uniform: 0.5f);
+            session.Decode(0, 4, truncate);
+        }
         return GC.GetAllocatedBytesForCurrentThread() - before;
     }
 }
