@@ -26,6 +26,8 @@ public sealed class HelpTests
     [Theory]
     [InlineData("there is no command trian; the nearest is train", "trian")]
     [InlineData("there is no option --steeps; the nearest is --steps", "train", "runs/quickstart.json", "--steeps", "3")]
+    [InlineData("there is no command plott; the nearest is plot. See ./sapo objectives --help", "objectives", "plott")]
+    [InlineData("there is no option --name; the nearest is --names. See ./sapo objectives plot --help", "objectives", "plot", "--name", "sapo")]
     [InlineData("Required argument missing", "train")]
     [InlineData("many", "rollout", "--model", "m", "--prompts", "p", "--out", "o", "--n", "many")]
     public void CommandLine_Wrong_IsOneLineAndExitCode2(string message, params string[] arguments)

@@ -2,6 +2,7 @@
 // can mend (one line, no stack trace), 130 interrupted.
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using Sapo.Cli.Commands;
 using Sapo.Core;
@@ -64,13 +65,21 @@ catch (Exception bug)
 static UserErrorException CommandLineError(ParseResult parsed)
 {
     var command = parsed.CommandResult.Command;
-    var isRoot = command is RootCommand;
-    var known = isRoot ? command.Subcommands.Select(sub => sub.Name) : command.Options.Select(option => option.Name);
-    var found = parsed.UnmatchedTokens.Count > 0
-        ? $"there is no {(isRoot ? "command" : "option")} {parsed.UnmatchedTokens[0]}; the nearest is {NearestName.Of(parsed.UnmatchedTokens[0], known)}"
-        : string.Join("; ", parsed.Errors.Select(error => error.Message.TrimEnd('.')));
-    return new UserErrorException(found, null, $"See ./sapo {(isRoot ? "" : command.Name + " ")}--help");
+    var subcommands = command.Subcommands.Select(sub => sub.Name).ToList();
+    var found = string.Join("; ", parsed.Errors.Select(error => error.Message.TrimEnd('.')));
+    if (parsed.UnmatchedTokens is [var unknown, ..])
+    {
+        var isCommand = subcommands.Count > 0 && (command is RootCommand || !unknown.StartsWith('-'));
+        var known = isCommand ? subcommands : command.Options.Select(option => option.Name);
+        var nearest = NearestName.Of(unknown, known) is { } name ? $"; the nearest is {name}" : "";
+        found = $"there is no {(isCommand ? "command" : "option")} {unknown}{nearest}";
+    }
+    return new UserErrorException(found, null, $"See ./sapo {PathOf(parsed.CommandResult)}--help");
 }
+
+// The names of a command and those above it, each with a space after it; nothing for the root.
+static string PathOf(CommandResult result) =>
+    result.Command is RootCommand ? "" : (result.Parent is CommandResult parent ? PathOf(parent) : "") + result.Command.Name + " ";
 
 static int Fail(int code, string message)
 {
