@@ -39,7 +39,7 @@ public sealed record StepReport
     /// <summary>Share of groups whose rewards are all equal.</summary>
     public required double GroupsWithoutSignal { get; init; }
 
-    /// <summary>Completion tokens in the batch.</summary>
+    /// <summary>Completion tokens in the batch, counted at every use of it.</summary>
     public required long Tokens { get; init; }
 
     /// <summary>Completion tokens that went forward and backward.</summary>
