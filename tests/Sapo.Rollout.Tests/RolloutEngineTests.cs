@@ -1,4 +1,5 @@
 using Sapo.Core.Options;
+using Sapo.Rollout.Tokenization;
 
 namespace Sapo.Rollout.Tests;
 
@@ -120,6 +121,29 @@ public sealed class RolloutEngineTests(TinyModel model) : IClassFixture<TinyMode
         await using var engine = await Start(Small);
         var error = await Assert.ThrowsAsync<UserErrorException>(() => engine.GenerateAsync(Prompt(7, 3), 1, new SamplingOptions { StopStrings = ["x"] }, default));
         Assert.Contains("no tokenizer", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task GenerateAsync_IdsTheTokenizerDoesNotKnow_CountAsTheReplacementCharacterForStopStrings()
+    {
+        var folder = Directory.CreateTempSubdirectory("sapo-tokens-");
+        try
+        {
+            CharacterTokenizerFile.Write(folder.FullName, "0123456789", maxLength: 48);
+            var tokenizer = HuggingFaceTokenizer.Load(folder.FullName);
+            Assert.True(tokenizer.VocabularySize < model.Config.VocabSize);
+            await using var engine = await RolloutEngine.StartAsync(model.Policy, Small, threads: 1, tokenizer, default);
+            var free = await engine.GenerateAsync(Prompt(5, 4), 8, new SamplingOptions { MaxNewTokens = 30, StopTokenIds = [], StopStrings = ["never"] }, default);
+            Assert.Contains(free.Completions, completion => completion.TokenIds.Any(id => id >= tokenizer.VocabularySize));
+            var stopped = await engine.GenerateAsync(Prompt(5, 4), 8, new SamplingOptions { MaxNewTokens = 30, StopTokenIds = [], StopStrings = ["\uFFFD\uFFFD"] }, default);
+            foreach (var completion in stopped.Completions.Where(completion => completion.FinishReason == FinishReason.StopString))
+                Assert.True(completion.TokenIds[^1] >= tokenizer.VocabularySize);
+            Assert.Contains(stopped.Completions, completion => completion.FinishReason == FinishReason.StopString);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 
     [Fact]

@@ -76,7 +76,7 @@ internal sealed class GenerationRun(RolloutEngine engine, GenerationOutput outpu
             await stop.CancelAsync().ConfigureAwait(false);
             throw new UserErrorException(
                 $"{options.Out}: {failure.Message.TrimEnd('.')}", DiskFull.Is(failure) ? "free space on that disk" : "a file that can be written",
-                $"The {_written:N0} completions before are in the file: mend it and give the same command again", failure);
+                "What was written before stays in the file: mend it and give the same command again", failure);
         }
     }
 
