@@ -17,8 +17,8 @@ public static class ProfileText
             var (slots, prompt, fresh) = (Count(point.Workload.Slots), Count(point.Workload.PromptTokens), Count(point.Workload.NewTokens));
             var busy = point.BusySeconds;
             speed.Add(
-                engine, slots, prompt, fresh, Number(point.TokensPerSecond), Number(point.DecodeTokensPerSecond), Number(point.PrefillTokensPerSecond), Number(point.MillisecondsPerStep), Percent(point.SlotUtilisation),
-                Number(point.KeyValueBytes / Mebi), Percent(point.DecodeShareOfBandwidth), Percent(point.DecodeShareOfMatrixRate), Percent(point.PrefillShareOfMatrixRate));
+                engine, slots, prompt, fresh, Number(point.TokensPerSecond), Number(point.DecodeTokensPerSecond), point.PrefillTokensPerSecond > 0 ? Number(point.PrefillTokensPerSecond) : "-", Number(point.MillisecondsPerStep), Percent(point.SlotUtilisation),
+                Number(point.KeyValueBytes / Mebi), Percent(point.DecodeShareOfBandwidth), Percent(point.DecodeShareOfMatrixRate), point.PrefillTokensPerSecond > 0 ? Percent(point.PrefillShareOfMatrixRate) : "-");
             split.Add(
                 engine, slots, prompt, fresh, Percent(point.DecodeSeconds / busy), Percent(point.PrefillSeconds / busy), Percent(point.CopySeconds / busy), Percent(point.HostShare), Count(point.PromptTokensComputed), Count(point.PromptTokensRequested));
         }
