@@ -19,7 +19,7 @@ public sealed class OrtDecodeSessionTests(TinyModel model) : DecodeSessionContra
         using var session = Create(rows, positions: Steps + 8);
         var sampling = new SamplingOptions { RepetitionPenalty = penalties ? 1.2 : 1, TopK = truncate ? 5 : 0 };
         for (var row = 0; row < 4; row++) rows.SetDraw(row, sampling, [1, 2, 3], alternatives: penalties ? 2 : 0);
-        AllocatedBySteps(session, rows, truncate, 1); // makes the binding of these rows, once
+        AllocatedBySteps(session, rows, truncate, Steps); // makes the binding of these rows, and whatever the process initialises at a first use
         Assert.Equal([0L, 0, 0, 0, 0], Enumerable.Range(0, 5).Select(_ => AllocatedBySteps(session, rows, truncate, Steps)).ToArray());
     }
 
