@@ -62,10 +62,10 @@ public sealed record LearnerFootprint
     /// <param name="options">The learner's options.</param>
     /// <param name="shape">One optimizer step's completions.</param>
     /// <param name="trainedParameters">Number of parameters that are trained; null: those of <see cref="LearnerOptions.Lora"/>, or all of the model's.</param>
-    /// <param name="hasReference">Whether a frozen copy of what is trained is kept as a reference policy.</param>
-    public static LearnerFootprint Of(ModelConfig config, LearnerOptions options, MiniBatchShape shape, long? trainedParameters = null, bool hasReference = false)
+    /// <param name="referenceParameters">Number of parameters that a reference policy holds of its own.</param>
+    public static LearnerFootprint Of(ModelConfig config, LearnerOptions options, MiniBatchShape shape, long? trainedParameters = null, long referenceParameters = 0)
     {
-        var trained = trainedParameters ?? (options.Lora is { } lora ? LowRankAdapter.ModulesOf(lora, config).Sum(module => module.Rank * (module.Inputs + module.Outputs)) : config.ParameterCount);
+        var trained = trainedParameters ?? TrainedParameters(config, options);
         var micro = Math.Min(1, (double)options.MaxTokensPerMicroBatch / shape.Tokens); // the largest micro-batch's part of the mini-batch
         var (tokens, targets) = (micro * shape.Tokens, micro * shape.Targets);
         double[] scores = [.. config.SlidingWindows.Select(window => micro * Scores(shape, window) * config.HeadCount)];
@@ -77,12 +77,17 @@ public sealed record LearnerFootprint
             WeightBytes = Element * config.ParameterCount,
             GradientBytes = Element * trained,
             MomentBytes = 2 * Element * trained,
-            CopyBytes = (hasReference ? Element * trained : 0) + (trained < config.ParameterCount ? Element * config.ParameterCount : 0),
+            CopyBytes = Element * referenceParameters + (trained < config.ParameterCount ? Element * config.ParameterCount : 0),
             ActivationBytes = (long)(checkpoints ? Element * tokens * config.HiddenSize * config.LayerCount + layers.Max() : layers.Sum()),
             HeadBytes = (long)Head(config, targets),
             WorkBytes = (long)Work(config, options, tokens, scores.Max() / Math.Max(1, shape.NewTokens / SequenceBlock.DefaultTileRows)),
         };
     }
+
+    /// <summary>Number of parameters that are trained: a new adapter's, or all of the model's.</summary>
+    public static long TrainedParameters(ModelConfig config, LearnerOptions options) => options.Lora is { } lora
+        ? LowRankAdapter.ModulesOf(lora, config).Sum(module => module.Rank * (module.Inputs + module.Outputs))
+        : config.ParameterCount;
 
     /// <summary>Score elements per head that attention computes for a mini-batch.</summary>
     private static double Scores(MiniBatchShape shape, int? window)

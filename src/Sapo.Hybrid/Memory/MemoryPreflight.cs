@@ -31,8 +31,9 @@ public static class MemoryPreflight
         var (prompts, size, fresh) = (options.Rollout.PromptsPerStep, options.Rollout.GroupSize, options.Rollout.MaxNewTokens);
         var prompt = LongestPrompt(options);
         var groups = (prompts + options.Learner.MiniBatches - 1) / options.Learner.MiniBatches;
+        var trained = AdapterParameters(options.Model) ?? LearnerFootprint.TrainedParameters(config, options.Learner);
         var learner = LearnerFootprint.Of(
-            config, options.Learner, new MiniBatchShape(groups, size, prompt, Math.Max(1, Math.Min(fresh, config.MaxPositions - prompt))), AdapterParameters(options.Model), options.Objective.Kl is not null);
+            config, options.Learner, new MiniBatchShape(groups, size, prompt, Math.Max(1, Math.Min(fresh, config.MaxPositions - prompt))), trained, ReferenceParameters(options, trained));
         var copies = PreferenceBytes(options, learner) + OldPolicyBytes(options, config, targets: (long)prompts * size * fresh);
         learner = learner with { CopyBytes = learner.CopyBytes + copies };
         return MemoryPlan.Of(learner, EngineFootprint.Of(config, options.Engine, (long)prompts * size, prompt + fresh));
@@ -73,6 +74,15 @@ public static class MemoryPreflight
         if (model.Adapter is not { } folder) return null;
         var file = new FileInfo(Path.Combine(folder, AdapterWeights));
         return file.Exists ? file.Length / sizeof(float) : null;
+    }
+
+    /// <summary>What a reference policy holds of its own: a copy of what is trained, another model's weights, or nothing where it is an adapter's base.</summary>
+    private static long ReferenceParameters(RunOptions options, long trained)
+    {
+        if (options.Objective.Kl is not { } kl) return 0;
+        if (kl.Reference is not { } folder) return trained;
+        var isAdapted = options.Learner.Lora is not null || options.Model.Adapter is not null;
+        return isAdapted && folder == options.Model.Folder ? 0 : ModelConfigReader.Read(folder).ParameterCount;
     }
 
     private static int LongestPrompt(RunOptions options)

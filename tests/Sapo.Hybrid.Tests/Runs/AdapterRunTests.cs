@@ -1,6 +1,8 @@
 // Runs that train an adapter with a KL penalty: ONNX Runtime serves the merged weights, TorchSharp trains A and B beside a frozen base.
 using Sapo.Core;
+using Sapo.Core.Models;
 using Sapo.Core.Options;
+using Sapo.Hybrid.Memory;
 using Sapo.Hybrid.Runs;
 
 namespace Sapo.Hybrid.Tests.Runs;
@@ -44,6 +46,27 @@ public sealed class AdapterRunTests
         AssertMatches(await TinyRun.RunAsync(options.Validated(), folder.At("second")), 2);
         Assert.Equal(2, PublishedPolicy.Open(folder.At("second", "final")).Version.Value);
         Assert.True(File.Exists(folder.At("second", "final", "adapter", "adapter_model.safetensors")));
+    }
+
+    [Fact]
+    public async Task Plan_OfAReferencePolicy_CountsWhatItHoldsOfItsOwn()
+    {
+        using var folder = new TemporaryFolder();
+        await TinyRun.RunAsync(TinyRun.Options(1), folder.Path);
+        var problems = folder.File("p.jsonl", "{\"prompt\": \"11+11=\", \"answer\": 22}\n");
+        long Copies(bool adapted, KlOptions? kl) => MemoryPreflight.Plan(TinyRun.Options(1) with
+        {
+            Model = new ModelOptions { Folder = folder.At("model") }, ColdStart = null, Task = new JsonlTaskOptions { Train = problems, Chat = false },
+            Learner = new LearnerOptions { MiniBatches = 2, Lora = adapted ? new LoraOptions { Rank = 2 } : null }, Objective = new ObjectiveOptions { Kl = kl },
+        }).Parts.Where(part => part.Name == "copies of the policy").Sum(part => part.Bytes);
+        var (whole, other, ownBase) = (4 * ModelConfigReader.Read(folder.At("model")).ParameterCount, new KlOptions { Reference = folder.At("final") }, new KlOptions { Reference = folder.At("model") });
+        Assert.Equal(0, Copies(adapted: false, kl: null));
+        Assert.Equal(whole, Copies(adapted: false, new KlOptions()));
+        Assert.Equal(whole, Copies(adapted: false, ownBase)); // loaded a second time: the trained weights move away
+        var merged = Copies(adapted: true, kl: null);
+        Assert.InRange(Copies(adapted: true, new KlOptions()) - merged, 1, whole / 2); // A and B
+        Assert.Equal(whole, Copies(adapted: true, other) - merged);
+        Assert.Equal(merged, Copies(adapted: true, ownBase));
     }
 
     [Fact]
