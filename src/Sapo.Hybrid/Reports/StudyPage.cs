@@ -54,7 +54,7 @@ internal static class StudyPage
     {
         var seeds = summary.Groups.SelectMany(group => group.Seeds).Distinct().Count();
         var whole = summary.Finished == summary.Cells ? "all" : $"{summary.Finished:N0} of";
-        return $"{whole} {summary.Cells:N0} runs are finished; {seeds} seed(s); {TimeSpan.FromSeconds(summary.Seconds):d\\.hh\\:mm\\:ss} of run time";
+        return $"{whole} {summary.Cells:N0} runs are finished; {seeds} seed(s); {summary.Seconds / 3600:0.0} hours of run time";
     }
 
     private static void Lines(StringBuilder page, StudySummary summary)

@@ -80,4 +80,14 @@ public sealed class StudyDesignTests
         Assert.Equal(["qwen3", "qwen3_moe"], cells.Select(cell => cell.Options.Model.Create!.ModelType).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
         Assert.All(cells, cell => Assert.True(cell.Options.ExactStaleness));
     }
+
+    [Fact]
+    public void CommittedStudy_Results_AreOfTheCommittedDesign()
+    {
+        var folder = new StudyFolder(Path.Combine(Golden.RepositoryRoot(), "runs", "study"));
+        var finished = folder.Finished(StudyDesignReader.Read(folder.DesignFile).Cells(folder.DesignFile));
+        Assert.Equal(File.ReadAllLines(folder.CellsFile).Length, finished.Count);
+        Assert.Contains($"\"finished\":{finished.Count},", File.ReadAllText(folder.ResultsFile), StringComparison.Ordinal);
+        Assert.All(finished.Values, cell => Assert.InRange(cell.MeanStaleness, 0.75 * cell.MaxStaleness, cell.MaxStaleness)); // really that stale
+    }
 }
