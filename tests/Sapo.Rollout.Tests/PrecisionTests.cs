@@ -24,6 +24,15 @@ public sealed class PrecisionTests(TinyModel model) : IClassFixture<TinyModel>
         Assert.All(group.Completions, completion => Assert.All(completion.BehaviourLogProbs, logProb => Assert.True(float.IsFinite(logProb))));
     }
 
+    [Theory]
+    [InlineData("ort"), InlineData("genai")]
+    public async Task StartAsync_ProbeLongerThanWhatIsServed_IsStillReplayed(string session)
+    {
+        var probe = await SampleAsync();
+        await using var engine = await RolloutEngine.StartAsync(WithProbe(model.At(Precision.Int8), probe), Small with { Precision = "int8", Session = session, MaxSequenceLength = 8 }, 2, null, default);
+        Assert.Equal(probe.Sum(sequence => sequence.TokenIds.Length - 1), engine.Mismatch!.Tokens);
+    }
+
     [Fact]
     public async Task StartAsync_OtherWeights_AreNotTakenForRounding()
     {

@@ -68,15 +68,22 @@ public static class ServedEngine
     private static void Report(PrecisionReport report, string folder, Action<string> say)
     {
         var path = Path.Combine(folder, PrecisionReport.FileName);
-        AtomicFile.WriteAllBytes(path, JsonSerializer.SerializeToUtf8Bytes(report, PrecisionJson.Default.PrecisionReport));
-        say($"{report}. Saved: {path}");
+        try
+        {
+            AtomicFile.WriteAllBytes(path, JsonSerializer.SerializeToUtf8Bytes(report, PrecisionJson.Default.PrecisionReport));
+            say($"{report}. Saved: {path}");
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            say($"{report}. Not saved: {failure.Message}"); // a published policy may lie where nobody writes
+        }
     }
 
     private static async Task<IReadOnlyList<ProbeSequence>> SampleAsync(PublishedPolicy policy, EngineOptions options, int threads, CancellationToken cancel)
     {
         var config = ModelConfigReader.Read(policy.Folder);
         var first = config.BeginTokenId ?? (config.EndTokenIds.Count > 0 ? config.EndTokenIds[0] : 0);
-        var length = Math.Min(SequenceTokens, Math.Min(config.MaxPositions, options.MaxSequenceLength ?? int.MaxValue) - 2);
+        var length = Math.Clamp(Math.Min(config.MaxPositions, options.MaxSequenceLength ?? int.MaxValue) - 2, 1, SequenceTokens);
         var exact = new EngineOptions { Slots = Sequences, MaxSequenceLength = length + 1 };
         var engine = await RolloutEngine.StartAsync(policy, exact, threads, tokenizer: null, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))

@@ -42,7 +42,7 @@ internal sealed class GenAiPolicyLoader : IPolicyLoader
         try
         {
             using var config = new Config(policy.Folder);
-            config.Overlay(Overlay());
+            config.Overlay(Overlay(PositionsWith(policy.Manifest.Probe)));
             return new Loaded(this, policy.Version, new Model(config), new FileInfo(Path.Combine(policy.Folder, weights[^1])).Length);
         }
         catch (OnnxRuntimeGenAIException refused)
@@ -57,11 +57,14 @@ internal sealed class GenAiPolicyLoader : IPolicyLoader
         // versions share nothing here
     }
 
-    private string Overlay() => string.Create(CultureInfo.InvariantCulture, $$"""
+    // A probe may be longer than what the engine is to serve.
+    private int PositionsWith(IReadOnlyList<ProbeSequence> probe) => Math.Max(_positions, probe.Count == 0 ? 0 : PolicyProbe.PositionsFor(probe));
+
+    private string Overlay(int positions) => string.Create(CultureInfo.InvariantCulture, $$"""
         {
           "model": {
             "vocab_size": {{_config.VocabSize + 1}}, "eos_token_id": {{_config.VocabSize}}, "pad_token_id": {{_config.VocabSize}},
-            "context_length": {{GenAiDecodeSession.BatchPositions(_positions)}},
+            "context_length": {{GenAiDecodeSession.BatchPositions(positions)}},
             "decoder": {
               "filename": "{{PublishedPolicy.GenAiDecodeGraphFileOf(_precision)}}",
               "session_options": { "intra_op_num_threads": {{_threads}}, "session.intra_op.allow_spinning": "0" }
@@ -78,7 +81,7 @@ internal sealed class GenAiPolicyLoader : IPolicyLoader
         {
             if (probe.Count == 0) return null;
             using var rows = new RowBuffers(PolicyProbe.Rows, loader._config.VocabSize);
-            using var session = new GenAiDecodeSession(version, model, rows, loader._config.VocabSize, loader._positions, ownsModel: false);
+            using var session = new GenAiDecodeSession(version, model, rows, loader._config.VocabSize, loader.PositionsWith(probe), ownsModel: false);
             return PolicyProbe.Check(session, rows, probe, ProbeTolerance.Of(loader._precision));
         }
 
