@@ -20,7 +20,7 @@ public sealed record TripwireOptions
 
     /// <summary>
     /// Most nats of KL(sampler || learner) per token, estimated by k3 on a step's first mini-batch; null does not look.
-    /// Default 0.5: the same weights give about 1e-10, weights that were broken on their way to the engine several.
+    /// Steps with samples of older versions are left out. Default 0.5: the same weights give about 1e-10, weights that were broken on their way to the engine several.
     /// </summary>
     public double? MismatchNats { get; init; } = 0.5;
 

@@ -58,7 +58,7 @@ internal sealed class PolicyTripwire(TripwireOptions options, TripwireState? sta
         throw new PolicyBrokenException(
             $"The engine's log-probs are not the learner's: KL(sampler || learner) is {mismatch.K3:G3} nats per token over {mismatch.Tokens:N0} tokens of the first mini-batch; "
             + $"expected at most {limit:G3} (tripwire.mismatchNats). The step is not kept, the last checkpoint is. Check that the published weights are the learner's, "
-            + "or raise the limit where a large maxStaleness explains the difference.");
+            + "or raise the limit where engine.precision or penalties explain the difference.");
     }
 
     // A completion that several versions sampled says nothing of either, and one of an older version comes too late.

@@ -92,6 +92,16 @@ public sealed class LoopFeatureTests : IClassFixture<GuessingGame>
     }
 
     [Fact]
+    public async Task Tripwire_SamplesOfOlderVersions_AreNotHeldToTheLearnersWeights()
+    {
+        const double Limit = 1e-8; // the same weights give 1e-10 and less
+        using var folder = new TemporaryFolder();
+        var records = await TinyRun.RunAsync(_game.Options(6, """ "maxStaleness": 2, "exactStaleness": true, "tripwire": { "mismatchNats": 1e-8 } """), folder.Path);
+        Assert.Equal(6, records.Count);
+        Assert.Contains(records, record => record.Learner.Mismatch?.KlNats > Limit);
+    }
+
+    [Fact]
     public async Task Abstentions_LeaveTheirGroupsAndTheRestTrains()
     {
         using var folder = new TemporaryFolder();
