@@ -43,7 +43,7 @@ internal sealed class StudyWorker(StudyFolder folder, IReadOnlyList<StudyCell> c
             if (await StartAsync(cell, cancel).ConfigureAwait(false) is not { } options) continue;
             var result = await RunAsync(cell, options, cancel).ConfigureAwait(false);
             folder.Append(result);
-            say($"{finished.Count + 1}/{cells.Count} {cell.Id}: {Outcome(result)}, {result.Seconds:0.0} s");
+            say($"{folder.Finished(cells).Count}/{cells.Count} {cell.Id}: {Outcome(result)}, {result.Seconds:0.0} s");
             return true;
         }
         return false;
