@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Sapo.Core;
 using Sapo.Core.Advantages;
 using Sapo.Core.Options;
@@ -202,122 +201,7 @@ public sealed class AdapterTrainingTests : IDisposable
         Assert.Equal("""{"model.layers.1.mlp.up_proj":2}""", config.RootElement.GetProperty("rank_pattern").GetRawText().ReplaceLineEndings("").Replace(" ", "", StringComparison.Ordinal));
     }
 
-    [Fact]
-    public void AdapterWithDropout_ForTraining_IsRefused()
-    {
-        var folder = Path.Combine(_model.Folder, "adapter");
-        using (var learner = Learner()) learner.SaveAdapter(folder);
-        Edit(folder, config => config["lora_dropout"] = 0.05);
-        Assert.Contains("lora_dropout is 0.05", Refusal(folder), StringComparison.Ordinal);
-    }
-
-    [Theory]
-    [InlineData("use_dora", "true")]
-    [InlineData("use_qalora", "true")]
-    [InlineData("use_bdlora", "{}", false)]
-    [InlineData("use_bdlora", """{"nblocks": 4}""")]
-    [InlineData("use_something_new", "true")]
-    [InlineData("lora_bias", "true")]
-    [InlineData("bias", "\"all\"")]
-    [InlineData("modules_to_save", "[\"lm_head\"]")]
-    [InlineData("trainable_token_indices", "[1]")]
-    [InlineData("layer_replication", "[[0, 1]]")]
-    [InlineData("alora_invocation_tokens", "[5]")]
-    [InlineData("target_parameters", "[\"experts.gate_up_proj\"]")]
-    [InlineData("kasa_config", """{"beta": 1}""")]
-    [InlineData("arrow_config", """{"top_k": 1}""")]
-    [InlineData("velora_config", """{"x": 1}""")]
-    [InlineData("monteclora_config", """{"x": 1}""")]
-    [InlineData("fan_in_fan_out", "true")]
-    [InlineData("exclude_modules", "[\"v_proj\"]")]
-    [InlineData("layers_pattern", "\"h\"")]
-    [InlineData("init_lora_weights", "\"pissa\"")]
-    [InlineData("init_lora_weights", "\"gaussian\"", false)]
-    [InlineData("corda_config", """{"x": 1}""", false)]
-    [InlineData("r", "0")]
-    [InlineData("r", "\"four\"", true, "r is \"four\"")]
-    [InlineData("bias", "7", true, "bias is 7")]
-    [InlineData("target_modules", "[3]", true, "target_modules is [3]")]
-    [InlineData("rank_pattern", """{"v_proj": 2.5}""", true, "rank_pattern")]
-    [InlineData("layers_to_transform", "\"0\"", true, "layers_to_transform")]
-    [InlineData("layers_to_transform", "1", true, "does not target model.layers.0")]
-    [InlineData("peft_type", "null")]
-    [InlineData("lora_alpha", "-1", true, "alpha")]
-    [InlineData("target_modules", "\"(\"", true, "expression")]
-    [InlineData("target_modules", "[]", true, "targetModules")]
-    [InlineData("target_modules", "[\"q_proj\", \"v_proj\", \"o_proj\", \"up_proj\", \"down_proj\", \"lm_head\"]", true, "lm_head")]
-    [InlineData("target_modules", "[\"qq_proj\"]", true, "q_proj")]
-    public void AdapterConfig_FieldThatChangesTheResult_IsRefusedByName(string field, string value, bool refused = true, string? mentions = null)
-    {
-        var folder = Path.Combine(_model.Folder, "adapter");
-        using (var learner = Learner()) learner.SaveAdapter(folder);
-        Edit(folder, config => config[field] = JsonNode.Parse(value));
-        void Read() => new PolicyLearner(new PolicySource(_model.Folder) { AdapterFolder = folder }, Options with { Lora = null }, Objective()).Dispose();
-        if (!refused) Read();
-        else Assert.Contains(mentions ?? (field == "r" ? "rank" : field), Assert.Throws<UserErrorException>(Read).Message, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void Adapter_WhoseConfigurationClaimsAHugeRank_IsRefusedBeforeMemoryIsTaken()
-    {
-        var folder = Path.Combine(_model.Folder, "adapter");
-        using (var learner = Learner()) learner.SaveAdapter(folder);
-        Edit(folder, config => config["r"] = 65536);
-        Assert.Contains("rank 65536", Refusal(folder), StringComparison.Ordinal);
-        Edit(folder, config => config["r"] = 1 << 20);
-        Assert.Contains("rank", Refusal(folder), StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void AdapterConfig_CutOffOrWithAByteChanged_IsReadOrRefused()
-    {
-        var folder = Path.Combine(_model.Folder, "adapter");
-        using (var learner = Learner()) learner.SaveAdapter(folder);
-        var path = Path.Combine(folder, AdapterConfig.FileName);
-        var sound = File.ReadAllBytes(path);
-        for (var place = 0; place < sound.Length; place += 7)
-        {
-            File.WriteAllBytes(path, sound[..place]);
-            Assert.Throws<UserErrorException>(() => AdapterConfig.Read(folder));
-            foreach (var other in "0\"[z"u8)
-            {
-                byte[] changed = [.. sound];
-                changed[place] = other;
-                File.WriteAllBytes(path, changed);
-                if (Record.Exception(() => AdapterConfig.Read(folder)) is { } failure) Assert.IsType<UserErrorException>(failure);
-            }
-        }
-    }
-
-    [Fact]
-    public void AdapterWeights_CutOff_AreRefused()
-    {
-        var folder = Path.Combine(_model.Folder, "adapter");
-        using (var learner = Learner()) learner.SaveAdapter(folder);
-        var path = Path.Combine(folder, AdapterFolder.WeightsFile);
-        File.WriteAllBytes(path, File.ReadAllBytes(path)[..^4]);
-        Assert.Contains("truncated", Refusal(folder), StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void AdapterFolder_WithoutFiles_IsRefused()
-    {
-        foreach (var folder in new[] { Path.Combine(_model.Folder, "nowhere"), _model.Folder })
-            Assert.Contains("adapter", Refusal(folder), StringComparison.Ordinal);
-    }
-
     public void Dispose() => _model.Dispose();
-
-    private static void Edit(string folder, Action<JsonNode> change)
-    {
-        var path = Path.Combine(folder, AdapterConfig.FileName);
-        var config = JsonNode.Parse(File.ReadAllBytes(path))!;
-        change(config);
-        File.WriteAllText(path, config.ToJsonString());
-    }
-
-    private string Refusal(string adapterFolder) =>
-        Assert.Throws<UserErrorException>(() => new PolicyLearner(new PolicySource(_model.Folder) { AdapterFolder = adapterFolder }, Options with { Lora = null }, Objective())).Message;
 
     private PolicyLearner Learner(LearnerOptions? options = null, long seed = 1, IObjective? objective = null) =>
         new(new PolicySource(_model.Folder) { Seed = seed }, options ?? Options, objective ?? Objective());
