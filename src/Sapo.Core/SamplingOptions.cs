@@ -64,6 +64,7 @@ public sealed record SamplingOptions
         Check(TopK >= 0, "topK", TopK, "0 (all tokens) or a positive number");
         Check(TopP > 0 && TopP <= 1, "topP", TopP, "above 0 and at most 1");
         Check(MinP >= 0 && MinP <= 1, "minP", MinP, "0 to 1");
+        Check(!MinPFirst || (MinP > 0 && TopP < 1), "minPFirst", "true", "false unless minP and topP both cut: without the two there is no order between them");
         Check(double.IsFinite(RepetitionPenalty) && RepetitionPenalty > 0, "repetitionPenalty", RepetitionPenalty, "a finite number above 0");
         Check(FrequencyPenalty is >= -MaxPenalty and <= MaxPenalty, "frequencyPenalty", FrequencyPenalty, "-2 to 2");
         Check(PresencePenalty is >= -MaxPenalty and <= MaxPenalty, "presencePenalty", PresencePenalty, "-2 to 2");

@@ -85,9 +85,13 @@ public sealed record LearnerFootprint
     }
 
     /// <summary>Number of parameters that are trained: a new adapter's, or all of the model's.</summary>
-    public static long TrainedParameters(ModelConfig config, LearnerOptions options) => options.Lora is { } lora
-        ? LowRankAdapter.ModulesOf(lora, config).Sum(module => module.Rank * (module.Inputs + module.Outputs))
-        : config.ParameterCount;
+    /// <exception cref="Sapo.Core.UserErrorException">The adapter does not fit the model.</exception>
+    public static long TrainedParameters(ModelConfig config, LearnerOptions options)
+    {
+        if (options.Lora is not { } lora) return config.ParameterCount;
+        LowRankAdapter.RefuseUnused(lora, config);
+        return LowRankAdapter.ModulesOf(lora, config).Sum(module => module.Rank * (module.Inputs + module.Outputs));
+    }
 
     /// <summary>Score elements per head that attention computes for a mini-batch.</summary>
     private static double Scores(MiniBatchShape shape, int? window)

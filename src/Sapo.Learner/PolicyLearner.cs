@@ -218,6 +218,7 @@ public sealed class PolicyLearner : IDisposable
                 $"{Path.Combine(folder, AdapterConfig.FileName)}: lora_dropout is {dropout}", "0: a policy is trained with the log-probs it samples with", "Set it to 0; the adapter's weights stay what they are");
         }
         if (options.Lora is not { } lora) return null;
+        LowRankAdapter.RefuseUnused(lora, config);
         var adapter = new LowRankAdapter(lora, config, ScalarType.Float32, device);
         adapter.Initialize(source.Seed);
         return adapter;

@@ -85,9 +85,9 @@ public sealed record LearnerOptions
         Check(FinalLearningRateShare is >= 0 and <= 1, "finalLearningRateShare", FinalLearningRateShare, "0 to 1");
         Check(Beta1 is >= 0 and < 1, "beta1", Beta1, "0 or more and below 1");
         Check(Beta2 is >= 0 and < 1, "beta2", Beta2, "0 or more and below 1");
-        Check(Epsilon > 0, "epsilon", Epsilon, "a positive number");
-        Check(WeightDecay >= 0, "weightDecay", WeightDecay, "0 or more");
-        Check(MaxGradientNorm is null or > 0, "maxGradientNorm", MaxGradientNorm ?? 0, "a positive number, or null to not clip");
+        Check(Epsilon is > 0 and < double.PositiveInfinity, "epsilon", Epsilon, "a positive number");
+        Check(WeightDecay is >= 0 and < double.PositiveInfinity, "weightDecay", WeightDecay, "0 or more");
+        Check(MaxGradientNorm is null or (> 0 and < double.PositiveInfinity), "maxGradientNorm", MaxGradientNorm ?? 0, "a positive number, or null to not clip");
         Check(Anchor is "behaviour" or "recomputed", "anchor", Anchor, "behaviour or recomputed");
         Check(Dtype is FullDtype or Bfloat16Dtype, "dtype", Dtype, "fp32 or bf16");
         Check(RouterBalance is >= 0 and < double.PositiveInfinity, "routerBalance", RouterBalance, "0 or more");

@@ -45,11 +45,14 @@ public sealed record SelectionOptions
 /// </summary>
 public sealed record OverlongOptions
 {
+    /// <summary>What <see cref="Penalty"/> is unless it is given.</summary>
+    public const double DefaultPenalty = 1;
+
     /// <summary>Over how many tokens the punishment grows. At most maxNewTokens.</summary>
     public required int Cache { get; init; }
 
     /// <summary>Its size at maxNewTokens. Default 1.</summary>
-    public double Penalty { get; init; } = 1;
+    public double Penalty { get; init; } = DefaultPenalty;
 
     internal void Validate(int maxNewTokens)
     {

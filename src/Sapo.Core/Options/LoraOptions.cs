@@ -86,14 +86,30 @@ public sealed record LoraOptions
         return this;
     }
 
+    /// <summary>The first target, layer or expression given that fits no layer of a model, and so would be ignored; null if each fits some.</summary>
+    /// <param name="modules">The names of all layers that could be adapted.</param>
+    public string? FirstUnused(IEnumerable<string> modules)
+    {
+        string[] all = [.. modules], adapted = [.. all.Where(IsTarget)];
+        if (TargetModules?.FirstOrDefault(target => !all.Any((this with { TargetModules = [target], LayersToTransform = null }).IsTarget)) is { } name)
+            return $"targetModules holds {name}";
+        if (LayersToTransform?.Cast<int?>().FirstOrDefault(layer => !adapted.Any(module => LayerOf(module) == layer)) is { } missing)
+            return $"layersToTransform holds {missing}";
+        bool FitsNone(string pattern) => !adapted.Any(module => IsMatch(EndingWith(pattern), module));
+        if (RankPattern.Keys.FirstOrDefault(FitsNone) is { } rank) return $"rankPattern holds {rank}";
+        return AlphaPattern.Keys.FirstOrDefault(FitsNone) is { } alpha ? $"alphaPattern holds {alpha}" : null;
+    }
+
     private static bool IsScale(double alpha) => double.IsFinite(alpha) && alpha > 0;
 
     private static T First<T>(IReadOnlyDictionary<string, T> patterns, string module, T otherwise)
     {
         foreach (var (key, value) in patterns)
-            if (IsMatch($@"^(?:.*\.)?(?:{key})$", module)) return value;
+            if (IsMatch(EndingWith(key), module)) return value;
         return otherwise;
     }
+
+    private static string EndingWith(string pattern) => $@"^(?:.*\.)?(?:{pattern})$";
 
     /// <summary>The number after the last part of a name that is followed by one: the layer, within an expert the expert.</summary>
     private static int LayerOf(string module) =>

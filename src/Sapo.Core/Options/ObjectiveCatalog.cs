@@ -35,7 +35,6 @@ public static class ObjectiveCatalog
         Name = name,
         Aggregation = aggregation,
         LogRatioClamp = 20,
-        OffPolicyAgainst = "sampler",
     };
 
     /// <summary>SAPO and the objectives with one weight per completion.</summary>

@@ -65,6 +65,7 @@ public sealed record ObjectiveEntry(
             bool otherAggregation = property.Name == nameof(ObjectiveOptions.NormConstant) && given.Aggregation is not null && given.Aggregation != Defaults.Aggregation;
             if (value is null && !otherAggregation) property.SetValue(resolved, property.GetValue(Defaults));
         }
+        if (resolved.OffPolicyThreshold is not null) resolved = resolved with { OffPolicyAgainst = resolved.OffPolicyAgainst ?? "sampler" };
         resolved = Dependent(resolved);
         ObjectiveRanges.Check(resolved);
         return resolved;

@@ -30,7 +30,7 @@ public sealed record ObjectiveOptions
     /// <summary>Completions with a negative advantage whose mean of (behaviour or anchor log-prob - current log-prob) exceeds this are masked; null: none.</summary>
     public double? OffPolicyThreshold { get; init; }
 
-    /// <summary>What <see cref="OffPolicyThreshold"/> compares with: sampler (default) or anchor.</summary>
+    /// <summary>With <see cref="OffPolicyThreshold"/>, and only then: what it compares with, sampler (default) or anchor.</summary>
     public string? OffPolicyAgainst { get; init; }
 
     /// <summary>Only this share of the mini-batch's tokens, those of highest old-policy entropy, carry the policy term; null: all.</summary>
@@ -75,7 +75,7 @@ public sealed record ObjectiveOptions
     /// <summary>dppo: divergence above which tokens of positive advantage that move away are masked.</summary>
     public double? DeltaHigh { get; init; }
 
-    /// <summary>dppo: largest weight; null: none.</summary>
+    /// <summary>dppo: largest weight; null (the default) is 10.</summary>
     public double? RatioCap { get; init; }
 
     /// <summary>

@@ -15,6 +15,8 @@ internal static class ObjectiveRanges
             $"a number with aggregation {ObjectiveCatalog.ConstantNorm} (the longest completion allowed, in tokens), and none otherwise");
         Require(options.Name != "guard-text" || (options.KappaRule == "constant") == (options.Kappa is not null), "kappa", options.Kappa,
             "a number with kappaRule constant, and none otherwise");
+        Require(options.OffPolicyAgainst is null || options.OffPolicyThreshold is not null, "offPolicyAgainst", options.OffPolicyAgainst,
+            "null without offPolicyThreshold, the distance above which completions are masked; or that too");
         Require(options.TopK is null or >= 1, "topK", options.TopK, "at least 1");
         Require(options.Name != "dppo" || options.Divergence is "topk-tv" or "topk-kl" || options.TopK is null && options.IncludeSampledToken is null,
             "divergence", options.Divergence, "topk-tv or topk-kl, since topK or includeSampledToken is set");

@@ -30,6 +30,7 @@ public sealed record CorrectionOptions
         OptionCheck.OneOf("objective.correction.action", Action, "truncate", "mask");
         OptionCheck.Holds(Low is null or (>= 0 and < double.PositiveInfinity), "objective.correction.low", Low, "0 or more");
         OptionCheck.Holds(High is null || High > (Low ?? 0), "objective.correction.high", High, "a number above low");
+        OptionCheck.Holds(Action == "truncate" || Low is not null || High is not null, "objective.correction.action", Action, "truncate without low and high: there is no bound to be outside of");
         Reject?.Validate();
     }
 }

@@ -126,7 +126,9 @@ public sealed record RunOptions
             Task is not JsonlTaskOptions || Model.Folder is not null, "model", "create",
             "model.folder with a jsonl task, which needs a model with a tokenizer");
         OptionCheck.Holds(Model.Adapter is null || Learner.Lora is null, "learner.lora", "given", "null beside model.adapter, which brings its own");
-        return this with { Objective = ResolvedObjective(), Advantage = ResolvedAdvantage() };
+        var resolved = this with { Objective = ResolvedObjective(), Advantage = ResolvedAdvantage() };
+        UnusedOptions.Refuse(resolved);
+        return resolved;
     }
 
     /// <summary>The objective with its defaults; the constant that some divide by is the longest completion unless it is given.</summary>

@@ -83,6 +83,15 @@ internal sealed class LowRankAdapter : IDisposable
         return modules;
     }
 
+    /// <summary>Refuses options of a run file of which a part fits no layer of the model. A configuration written by PEFT may name more than its model has.</summary>
+    /// <exception cref="UserErrorException">A target, layer or expression would be ignored.</exception>
+    public static void RefuseUnused(LoraOptions options, ModelConfig config)
+    {
+        if (options.FirstUnused(AdaptableModules(config).Select(module => module.Name)) is { } unused)
+            throw new UserErrorException(
+                $"learner.lora.{unused}, which fits no adapted layer of this {config.ModelType} model of {config.LayerCount} layers", "names, layers and expressions that each fit one", "Correct it or leave it out");
+    }
+
     /// <summary>Draws A uniformly from +-1/sqrt(inputs), as PEFT does (Kaiming's with a = sqrt 5); B stays 0, so the model is unchanged at first.</summary>
     /// <param name="seed">The run's seed.</param>
     public void Initialize(long seed)

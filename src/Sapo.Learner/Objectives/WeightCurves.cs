@@ -51,6 +51,7 @@ public static class WeightCurves
             EntropyBonus = null,
             Correction = null,
             OffPolicyThreshold = null,
+            OffPolicyAgainst = null,
             TopEntropyFraction = null,
             EntropyClipQuantile = null,
             EntropyClipLow = null,

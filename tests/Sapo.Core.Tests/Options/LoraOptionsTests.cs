@@ -47,6 +47,15 @@ public sealed class LoraOptionsTests
         Assert.All(new[] { "model.layers.0.mlp.gate", "lm_head", "model.embed_tokens", "model.layers.0.input_layernorm" }, module => Assert.False(options.IsTarget(module)));
     }
 
+    [Theory]
+    [InlineData("""{ }""", null)] // the default names are not the user's
+    [InlineData("""{ "targetModules": ["q_proj", "v_proj"], "layersToTransform": [1], "rankPattern": { "v_proj": 2 } }""", null)]
+    [InlineData("""{ "targetModules": ["q_proj", "vproj"] }""", "targetModules holds vproj")]
+    [InlineData("""{ "targetModules": ["q_proj"], "layersToTransform": [1, 7] }""", "layersToTransform holds 7")]
+    [InlineData("""{ "targetModules": ["q_proj"], "rankPattern": { "v_proj": 2 } }""", "rankPattern holds v_proj")]
+    [InlineData("""{ "targetModules": ["q_proj"], "alphaPattern": { "q_proj": 2, "q": 2 } }""", "alphaPattern holds q")]
+    public void FirstUnused_Options_NamesWhatFitsNoLayer(string options, string? unused) => Assert.Equal(unused, Parse(options).FirstUnused([Query, Value]));
+
     [Fact]
     public void Of_Patterns_FirstThatFitsTheEndCounts()
     {

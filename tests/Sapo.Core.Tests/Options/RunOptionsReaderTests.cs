@@ -39,6 +39,26 @@ public sealed class RunOptionsReaderTests
         Assert.DoesNotContain("clipLow", text, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("\"objective\": { \"offPolicyThreshold\": 0.1, \"offPolicyAgainst\": \"anchor\" }")]
+    [InlineData("\"rollout\": { \"minPFirst\": true, \"minP\": 0.1, \"topP\": 0.9 }, \"engine\": { \"maxKeptIds\": 64 }")]
+    [InlineData("\"maxStaleness\": 2, \"engine\": { \"swap\": \"inFlight\", \"inFlightKeyValues\": \"recompute\", \"prefillChunk\": 64, \"promptRows\": 8 }")]
+    [InlineData("\"learner\": { \"schedule\": \"cosine\", \"finalLearningRateShare\": 0.1 }, \"evaluation\": { \"samples\": 4, \"temperature\": 0.5 }")]
+    [InlineData("\"advantage\": { \"estimator\": \"gdpo\", \"rewardWeights\": [1, 2] }, \"rollout\": { \"overlong\": { \"cache\": 4 } }")]
+    public void Resolved_OptionsThatNeedEachOther_AreTakenTogether(string members)
+    {
+        var options = Parse(Smallest.Replace("\"steps\": 3", "\"steps\": 3, " + members, StringComparison.Ordinal));
+        Assert.Null(RunOptionsReader.FirstDifference(options, Parse(RunOptionsReader.Resolved(options))));
+    }
+
+    [Fact]
+    public void Resolved_OffPolicyThresholdAlone_ComparesWithTheSampler()
+    {
+        var options = Parse(Smallest.Replace("\"steps\": 3", "\"steps\": 3, \"objective\": { \"offPolicyThreshold\": 0.1 }", StringComparison.Ordinal));
+        Assert.Equal("sampler", options.Objective.OffPolicyAgainst);
+        Assert.Null(Parse(Smallest).Objective.OffPolicyAgainst);
+    }
+
     [Fact]
     public void FirstDifference_OneMemberDiffers_NamesItsPathAndBothValues()
     {
@@ -123,6 +143,21 @@ public sealed class RunOptionsReaderTests
     [InlineData("\"name\": \"x\", \"steps\": 3, \"objective\": { \"name\": \"gmpo\" }, \"advantage\": { \"estimator\": \"reinforce++\", \"gamma\": 0.9 }", "1 with objective gmpo")]
     [InlineData("\"steps\": 3, \"advantage\": { \"rewardWeights\": [1] }", "advantage.rewardWeights is set, but grpo does not use it")]
     [InlineData("\"steps\": 3, \"advantage\": { \"estimator\": \"gdpo\", \"rewardWeights\": [1, 2] }", "one number, for the task's reward")]
+    [InlineData("\"steps\": 3, \"objective\": { \"offPolicyAgainst\": \"anchor\" }", "null without offPolicyThreshold")]
+    [InlineData("\"steps\": 3, \"objective\": { \"correction\": { \"action\": \"mask\", \"high\": null } }", "truncate without low and high")]
+    [InlineData("\"steps\": 3, \"learner\": { \"finalLearningRateShare\": 0.1 }", "0 with learner.schedule constant")]
+    [InlineData("\"steps\": 3, \"learner\": { \"weightDecay\": 1e999 }", "learner.weightDecay is Infinity")]
+    [InlineData("\"steps\": 3, \"engine\": { \"maxKeptIds\": 64 }", "512 without rollout.topK")]
+    [InlineData("\"steps\": 3, \"engine\": { \"swap\": \"inFlight\" }", "drain with maxStaleness 0")]
+    [InlineData("\"steps\": 3, \"maxStaleness\": 2, \"exactStaleness\": true, \"engine\": { \"swap\": \"inFlight\" }", "or exactStaleness")]
+    [InlineData("\"steps\": 3, \"maxStaleness\": 2, \"engine\": { \"inFlightKeyValues\": \"recompute\" }", "keep with engine.swap drain")]
+    [InlineData("\"steps\": 3, \"engine\": { \"session\": \"genai\", \"slots\": 8, \"prefillChunk\": 64 }", "512 with engine.session genai")]
+    [InlineData("\"steps\": 3, \"engine\": { \"session\": \"genai\", \"slots\": 8, \"promptRows\": 8 }", "4 with engine.session genai")]
+    [InlineData("\"steps\": 3, \"rollout\": { \"minPFirst\": true, \"minP\": 0.1, \"topK\": 4 }", "rollout.minPFirst is true")]
+    [InlineData("\"steps\": 3, \"evaluation\": { \"problems\": 0, \"samples\": 4 }", "1 with evaluation.problems 0")]
+    [InlineData("\"steps\": 3, \"evaluation\": { \"problems\": 0, \"temperature\": 0 }", "evaluation.temperature is 0")]
+    [InlineData("\"steps\": 3, \"advantage\": { \"estimator\": \"gdpo\", \"rewardWeights\": [2] }", "null where the task's is the only reward")]
+    [InlineData("\"steps\": 3, \"advantage\": { \"estimator\": \"gdpo\" }, \"rollout\": { \"overlong\": { \"cache\": 4, \"penalty\": 2 } }", "advantage.rewardWeights weigh it")]
     [InlineData("\"steps\": 3, \"task\": { \"kind\": \"jsonl\", \"train\": \"t\", \"unanswered\": \"skip\" }", "task.unanswered is \"skip\"")]
     [InlineData("\"steps\": 3, \"objective\": { \"entropyBonus\": { \"maximum\": 1 } }", "objective.entropyBonus.target is not given")]
     [InlineData("\"steps\": 3, \"objective\": { \"entropyBonus\": { \"target\": 1, \"coefficient\": 0.2 } }", "objective.entropyBonus.coefficient is 0.2")]

@@ -99,7 +99,7 @@ internal static class TrlTranslation
         {
             Kl = beta == 0 ? null : new KlOptions { Kind = "k3", Beta = beta, RatioCorrected = corrected ? options.GetProperty("importance_sampling_level").GetString() : null },
             OffPolicyThreshold = options.OptionalNumber("off_policy_mask_threshold"),
-            OffPolicyAgainst = options.GetProperty("off_policy_uses_sampling").GetBoolean() ? "sampler" : "anchor",
+            OffPolicyAgainst = options.OptionalNumber("off_policy_mask_threshold") is null ? null : options.GetProperty("off_policy_uses_sampling").GetBoolean() ? "sampler" : "anchor",
             TopEntropyFraction = top < 1 ? top : null,
             EntropyBonus = entropy == 0 ? null : new EntropyBonusOptions { Coefficient = entropy },
         };

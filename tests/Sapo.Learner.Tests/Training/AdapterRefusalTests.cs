@@ -23,6 +23,14 @@ public sealed class AdapterRefusalTests : IDisposable
     }
 
     [Fact]
+    public void LoraOptions_LayerThatTheModelLacks_IsRefusedInsteadOfIgnored()
+    {
+        var lora = new LoraOptions { LayersToTransform = [0, 99] };
+        var error = Assert.Throws<UserErrorException>(() => new PolicyLearner(_model.Folder, new LearnerOptions { Lora = lora }, Objective()));
+        Assert.Contains("learner.lora.layersToTransform holds 99", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void AdapterWithDropout_ForTraining_IsRefused()
     {
         Edit(config => config["lora_dropout"] = 0.05);
