@@ -53,6 +53,14 @@ public sealed class SupervisedTraining : IDisposable
         };
     }
 
+    /// <summary>Writes the weights, this training's own moments and its counts into a folder, in the form of <see cref="PolicyLearner.SaveState"/>.</summary>
+    public void SaveState(string folder) =>
+        LearnerState.Save(folder, _model.Weights.Trained, reference: null, _update, version: 0, batches: 0, new Dictionary<string, double>(StringComparer.Ordinal));
+
+    /// <summary>Takes back what <see cref="SaveState"/> wrote; training goes on as if it had never stopped, bit for bit.</summary>
+    /// <exception cref="UserErrorException">There is no state in the folder, it is broken, or of another model.</exception>
+    public void RestoreState(string folder) => LearnerState.Restore(folder, _model.Weights.Trained, reference: null, _update);
+
     /// <inheritdoc />
     public void Dispose() => _update.Dispose();
 

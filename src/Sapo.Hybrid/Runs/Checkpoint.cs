@@ -1,4 +1,4 @@
-// checkpoints/step-000012/ holds the learner's state and state.json. The folder is written under another name, flushed
+// checkpoints/step-000012/ (within a cold start coldstart-000050/) holds the learner's state and state.json. The folder is written under another name, flushed
 // and renamed when it is whole, so a folder with that name is always complete.
 using System.Text.Json;
 using Sapo.Core;
@@ -25,6 +25,9 @@ public sealed record CheckpointState
     /// <summary>Run time so far, interruptions left out.</summary>
     public required double ElapsedSeconds { get; init; }
 
+    /// <summary>How far the cold start has come, <see cref="Step"/> being 0; null where there is none under way.</summary>
+    public ColdStartProgress? ColdStart { get; init; }
+
     /// <summary>Solve counts by problem; null without a curriculum.</summary>
     public IReadOnlyDictionary<long, SolveCount>? SolveCounts { get; init; }
 
@@ -38,7 +41,7 @@ public sealed record CheckpointState
 /// <summary>The checkpoints of a run.</summary>
 public sealed class Checkpoints
 {
-    private const string StateFile = "state.json";
+    private const string StateFile = "state.json", ColdStartPrefix = "coldstart-", StepPrefix = "step-";
 
     private readonly string _folder;
     private readonly int _keep;
@@ -65,7 +68,7 @@ public sealed class Checkpoints
     /// <param name="saveLearner">Writes the learner's state into a folder.</param>
     public void Save(CheckpointState state, Action<string> saveLearner)
     {
-        var folder = Path.Combine(_folder, "step-" + state.Step.ToString("D6"));
+        var folder = Path.Combine(_folder, state.ColdStart is { } begun ? $"{ColdStartPrefix}{begun.Step:D6}" : $"{StepPrefix}{state.Step:D6}");
         var partial = folder + AtomicFolder.PartialSuffix;
         try
         {
@@ -83,9 +86,13 @@ public sealed class Checkpoints
         foreach (var old in All().SkipLast(_keep)) Remove(old);
     }
 
-    private List<string> All() =>
-        [.. Directory.EnumerateDirectories(_folder, "step-*")
-            .Where(folder => !folder.EndsWith(AtomicFolder.PartialSuffix, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+    /// <summary>Oldest first: a cold start's come before the steps'.</summary>
+    private List<string> All() => [.. WithPrefix(ColdStartPrefix), .. WithPrefix(StepPrefix)];
+
+    private IEnumerable<string> WithPrefix(string prefix) =>
+        Directory.EnumerateDirectories(_folder, prefix + "*")
+            .Where(folder => !folder.EndsWith(AtomicFolder.PartialSuffix, StringComparison.Ordinal))
+            .OrderBy(folder => folder.Length).ThenBy(folder => folder, StringComparer.Ordinal);
 
     private static void Remove(string folder)
     {

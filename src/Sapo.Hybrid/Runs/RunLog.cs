@@ -23,7 +23,7 @@ public sealed class RunLog : IDisposable
     public RunLog(RunFolder folder, LogOptions options, long step, TimeProvider time)
     {
         (_folder, _options) = (folder, options);
-        if (File.Exists(folder.Metrics)) KeepSteps(folder.Metrics, step);
+        if (File.Exists(folder.Metrics)) KeepSteps(folder.Metrics, step, line => JsonSerializer.Deserialize(line, RunJson.Default.StepRecord)!.Step);
         if (options.TensorBoard) _tensorBoard = new TensorBoardWriter(folder.TensorBoard, time);
     }
 
@@ -46,25 +46,29 @@ public sealed class RunLog : IDisposable
         stream.Write(System.Text.Encoding.UTF8.GetBytes(line + "\n"));
     }
 
-    /// <inheritdoc />
-    public void Dispose() => _tensorBoard?.Dispose();
-
-    private static void KeepSteps(string path, long step)
+    /// <summary>Cuts off the lines of steps that will be repeated.</summary>
+    /// <param name="path">A file of lines in the order of their steps.</param>
+    /// <param name="step">The last step that counts.</param>
+    /// <param name="stepOf">Reads a line's step.</param>
+    public static void KeepSteps(string path, long step, Func<string, long> stepOf)
     {
         var kept = new List<string>();
         foreach (var line in File.ReadLines(path))
         {
-            if (!TryReadStep(line, out var found) || found > step) break; // a half-written last line is no step
+            if (!TryReadStep(line, stepOf, out var found) || found > step) break; // a half-written last line is no step
             kept.Add(line);
         }
         AtomicFile.WriteAllBytes(path, System.Text.Encoding.UTF8.GetBytes(string.Concat(kept.Select(line => line + "\n"))));
     }
 
-    private static bool TryReadStep(string line, out long step)
+    /// <inheritdoc />
+    public void Dispose() => _tensorBoard?.Dispose();
+
+    private static bool TryReadStep(string line, Func<string, long> stepOf, out long step)
     {
         try
         {
-            step = JsonSerializer.Deserialize(line, RunJson.Default.StepRecord)!.Step;
+            step = stepOf(line);
             return true;
         }
         catch (JsonException)

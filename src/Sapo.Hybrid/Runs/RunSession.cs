@@ -156,20 +156,22 @@ public sealed class RunSession
     /// <summary>Takes the learner to where the run stands: its newest checkpoint, or through the cold start to checkpoint 0.</summary>
     private CheckpointState PrepareLearner(PolicyLearner learner, ITrainingTask task, Checkpoints checkpoints, CancellationToken cancel)
     {
-        if (checkpoints.Newest() is { } newest)
+        var newest = checkpoints.Newest();
+        if (newest is { State.ColdStart: null } reached)
         {
-            learner.RestoreState(newest.Folder);
-            _observer.Say($"Continuing an interrupted run after step {newest.State.Step} of {_options.Steps}.");
-            return newest.State;
+            learner.RestoreState(reached.Folder);
+            _observer.Say($"Continuing an interrupted run after step {reached.State.Step} of {_options.Steps}.");
+            return reached.State;
         }
-        var began = _time.GetTimestamp();
-        if (_options.ColdStart is { } coldStart) new ColdStart(coldStart, _options.Learner.RouterBalance, task, learner, _folder, _observer, _time).Run(cancel);
+        var clock = new RunClock(_time, newest?.State.ElapsedSeconds ?? 0);
+        if (_options.ColdStart is { } coldStart)
+            new ColdStart(coldStart, _options.Learner.RouterBalance, task.Example, learner, _folder, checkpoints, _observer, _time).Run(newest, clock, cancel);
         var state = new CheckpointState
         {
             Step = 0,
             Version = 0,
             NextPrompt = 0,
-            ElapsedSeconds = _time.GetElapsedTime(began).TotalSeconds,
+            ElapsedSeconds = clock.ElapsedSeconds,
         };
         checkpoints.Save(state, learner.SaveState);
         return state;

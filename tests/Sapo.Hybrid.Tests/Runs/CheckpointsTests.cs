@@ -19,6 +19,20 @@ public sealed class CheckpointsTests
     }
 
     [Fact]
+    public void Save_WithinAColdStart_ComesBeforeEveryStep()
+    {
+        using var folder = new TemporaryFolder();
+        var checkpoints = new Checkpoints(folder.Path, keep: 2);
+        foreach (var done in (int[])[900_000, 1_000_050]) checkpoints.Save(State(0) with { ColdStart = new ColdStartProgress(done, 5, 0.1, 1) }, Learner($"cold {done}"));
+        var newest = checkpoints.Newest()!.Value;
+        Assert.Equal(new ColdStartProgress(1_000_050, 5, 0.1, 1), newest.State.ColdStart);
+        checkpoints.Save(State(0), Learner("weights 0"));
+        Assert.Null(checkpoints.Newest()!.Value.State.ColdStart);
+        checkpoints.Save(State(1), Learner("weights 1"));
+        Assert.Empty(Directory.GetDirectories(folder.Path, "coldstart-*"));
+    }
+
+    [Fact]
     public void Save_LearnerFails_LeavesTheOlderCheckpointAndNothingElse()
     {
         using var folder = new TemporaryFolder();

@@ -80,6 +80,30 @@ public sealed class RunSessionTests
         Assert.Equal(await File.ReadAllTextAsync(straight.At("rollouts", "after.jsonl")), await File.ReadAllTextAsync(interrupted.At("rollouts", "after.jsonl")), StringComparer.Ordinal);
     }
 
+    [Theory]
+    [InlineData("")]
+    [InlineData("\"lora\": { \"rank\": 2 }")]
+    public async Task RunAsync_ColdStartInterruptedAndContinued_GivesTheSameNumbersBitForBit(string learner)
+    {
+        using var straight = new TemporaryFolder();
+        using var interrupted = new TemporaryFolder();
+        var options = TinyRun.Options(1, learner: learner);
+        options = options with { ColdStart = options.ColdStart! with { Steps = 70 } };
+        await TinyRun.RunAsync(options, straight.Path);
+
+        using var stop = new CancellationTokenSource();
+        var first = new RunRecorder { OnColdStart = _ => stop.Cancel() };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunSession.RunAsync(options, interrupted.Path, fresh: false, first, TimeProvider.System, stop.Token));
+        Assert.Contains(first.News, line => line.Contains("step 50 of 70 of the cold start is saved", StringComparison.Ordinal));
+        var second = new RunRecorder();
+        await RunSession.RunAsync(options, interrupted.Path, fresh: false, second, TimeProvider.System, default);
+
+        Assert.Contains("Continuing an interrupted cold start after step 50 of 70.", second.News);
+        Assert.Equal(TinyRun.WithoutTimes(straight.Path), TinyRun.WithoutTimes(interrupted.Path));
+        foreach (var model in (string[])["coldstart", "final"])
+            Assert.Equal(await File.ReadAllBytesAsync(straight.At(model, "model.safetensors")), await File.ReadAllBytesAsync(interrupted.At(model, "model.safetensors")));
+    }
+
     [Fact]
     public async Task RunAsync_WeightsTurnToNoise_StopsBeforeTrainingOnThem()
     {

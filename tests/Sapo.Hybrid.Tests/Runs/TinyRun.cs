@@ -63,9 +63,15 @@ internal sealed class RunRecorder : IRunObserver
 
     public Action<StepRecord>? OnStep { get; init; }
 
+    public Action<ColdStartRecord>? OnColdStart { get; init; }
+
     public void Say(string line) => News.Add(line);
 
-    public void ColdStartAdvanced(ColdStartRecord record, int steps) => News.Add($"cold start {record.Step} of {steps}");
+    public void ColdStartAdvanced(ColdStartRecord record, int steps)
+    {
+        News.Add($"cold start {record.Step} of {steps}");
+        OnColdStart?.Invoke(record);
+    }
 
     public void Evaluated(string moment, EvaluationResult result) => News.Add(moment);
 
