@@ -32,8 +32,8 @@ public enum WeightType
 /// <param name="Name">The Hugging Face checkpoint name.</param>
 /// <param name="Type">Element type.</param>
 /// <param name="Shape">Dimensions, outermost first; empty for a scalar.</param>
-/// <param name="Data">Row-major bytes, little endian. Borrowed: valid as long as its source says.</param>
-public sealed record WeightTensor(string Name, WeightType Type, long[] Shape, ReadOnlyMemory<byte> Data);
+/// <param name="Data">Its bytes.</param>
+public sealed record WeightTensor(string Name, WeightType Type, long[] Shape, WeightData Data);
 
 /// <summary>
 /// A sequence whose log-probs under one version are known from the learner: position t (from 1) holds the log-prob of

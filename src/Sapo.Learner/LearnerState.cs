@@ -39,12 +39,7 @@ internal static class LearnerState
         using var scope = NewDisposeScope();
         using var file = SafetensorsFile.Open(Path.Combine(folder, FileName));
         foreach (var (prefix, buffer) in Buffers(parameters, reference, update))
-            foreach (var slot in parameters.InCheckpointOrder)
-            {
-                using var copyScope = NewDisposeScope();
-                var entry = Find(file, prefix + slot.Name, WeightType.F32, slot.Shape);
-                buffer.narrow(0, slot.Offset, slot.Count).copy_(tensor(MemoryMarshal.Cast<byte, float>(file.Read(entry)).ToArray()));
-            }
+            foreach (var slot in parameters.InCheckpointOrder) Copy(file, Find(file, prefix + slot.Name, WeightType.F32, slot.Shape), buffer.narrow(0, slot.Offset, slot.Count));
         var counts = MemoryMarshal.Cast<byte, long>(file.Read(Find(file, Counts, WeightType.I64, [5])));
         (update.Optimizer.Steps, update.Skipped, update.SkippedInARow) = (counts[2], counts[3], counts[4]);
         var objective = file.Entries.Where(entry => entry.Name.StartsWith(ObjectivePrefix, StringComparison.Ordinal))
@@ -56,14 +51,23 @@ internal static class LearnerState
     public static IEnumerable<WeightTensor> WeightTensors(string prefix, FlatParameters parameters, Tensor buffer)
     {
         foreach (var slot in parameters.InCheckpointOrder)
-        {
-            using var scope = NewDisposeScope();
-            yield return new WeightTensor(prefix + slot.Name, WeightType.F32, slot.Shape, new NativeMemoryView(buffer.narrow(0, slot.Offset, slot.Count)).Memory);
-        }
+            yield return new WeightTensor(prefix + slot.Name, WeightType.F32, slot.Shape, NativeMemoryView.Of(buffer, slot.Offset, slot.Count));
     }
 
     private static IEnumerable<(string Prefix, Tensor Buffer)> Buffers(FlatParameters parameters, FlatParameters? reference, ParameterUpdate update) =>
         [("", parameters.Values), (First, update.Optimizer.FirstMoment), (Second, update.Optimizer.SecondMoment), .. reference is null ? Array.Empty<(string, Tensor)>() : [(Reference, reference.Values)]];
+
+    /// <summary>Copies a tensor of a file, a piece at a time: one may be larger than a span can be.</summary>
+    private static void Copy(SafetensorsFile file, SafetensorsEntry entry, Tensor destination)
+    {
+        const int Piece = 1 << 24; // elements
+        for (long first = 0; first < destination.shape[0]; first += Piece)
+        {
+            using var scope = NewDisposeScope();
+            var count = (int)Math.Min(Piece, destination.shape[0] - first);
+            destination.narrow(0, first, count).copy_(tensor(MemoryMarshal.Cast<byte, float>(file.Read(entry, first * sizeof(float), count * sizeof(float))).ToArray()));
+        }
+    }
 
     private static WeightTensor Scalar<T>(string name, WeightType type, T[] values) where T : unmanaged =>
         new(name, type, [values.Length], MemoryMarshal.AsBytes(values.AsSpan()).ToArray());

@@ -12,8 +12,6 @@ namespace Sapo.Sync;
 /// </summary>
 internal sealed class SnapshotLayout(ModelConfig config)
 {
-    private const int PieceBytes = 4 << 20; // how often a deadline or a cancellation is looked at
-
     private readonly Dictionary<string, long[]> _shapes = config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
     private string[]? _order;
 
@@ -44,10 +42,9 @@ internal sealed class SnapshotLayout(ModelConfig config)
     public static IEnumerable<ReadOnlyMemory<byte>> Pieces(WeightSnapshot snapshot, int index, CancellationToken cancel)
     {
         var tensor = snapshot.Tensors[index];
-        for (var start = 0; start < tensor.Data.Length; start += PieceBytes)
+        foreach (var (start, piece) in tensor.Data.Pieces())
         {
             cancel.ThrowIfCancellationRequested();
-            var piece = tensor.Data.Slice(start, Math.Min(PieceBytes, tensor.Data.Length - start));
             CheckFinite(snapshot.Version, tensor.Name, piece.Span, start / sizeof(float));
             yield return piece;
         }
@@ -57,7 +54,7 @@ internal sealed class SnapshotLayout(ModelConfig config)
     public static ReducedWeights.Reader ReaderOf(WeightSnapshot snapshot)
     {
         var tensors = snapshot.Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        return (name, start, destination) => MemoryMarshal.Cast<byte, float>(tensors[name].Data.Span[(int)(start * sizeof(float))..])[..destination.Length].CopyTo(destination);
+        return (name, start, destination) => MemoryMarshal.Cast<byte, float>(tensors[name].Data.Slice(start * sizeof(float), destination.Length * sizeof(float)).Span).CopyTo(destination);
     }
 
     private void Check(WeightTensor tensor)
@@ -67,7 +64,7 @@ internal sealed class SnapshotLayout(ModelConfig config)
             throw Mismatch($"{tensor.Name} is {tensor.Type} [{string.Join(", ", tensor.Shape)}]", $"F32 [{string.Join(", ", shape)}]");
     }
 
-    private static void CheckFinite(PolicyVersion version, string name, ReadOnlySpan<byte> piece, int firstElement)
+    private static void CheckFinite(PolicyVersion version, string name, ReadOnlySpan<byte> piece, long firstElement)
     {
         var values = MemoryMarshal.Cast<byte, float>(piece);
         var bad = WeightConversion.IndexOfNonFinite(values);

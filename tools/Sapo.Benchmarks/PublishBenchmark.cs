@@ -34,7 +34,7 @@ internal static class PublishBenchmark
                 if (turn > 0) (publish, plain) = (Math.Min(publish, published), Math.Min(plain, written));
                 publisher.Retain(new HashSet<PolicyVersion>());
             }
-            return new PublishTimes(snapshot.Tensors.Sum(tensor => (long)tensor.Data.Length), publish, plain);
+            return new PublishTimes(snapshot.Tensors.Sum(tensor => tensor.Data.Length), publish, plain);
         }
         finally
         {
@@ -44,7 +44,7 @@ internal static class PublishBenchmark
 
     private static int WriteAll(Stream stream, WeightSnapshot snapshot)
     {
-        foreach (var tensor in snapshot.Tensors) stream.Write(tensor.Data.Span);
+        foreach (var (_, piece) in snapshot.Tensors.SelectMany(tensor => tensor.Data.Pieces())) stream.Write(piece.Span);
         return snapshot.Tensors.Count;
     }
 }

@@ -32,7 +32,7 @@ public static class SafetensorsWriter
     /// <param name="metadata">Texts for the header, beside <c>format</c>.</param>
     /// <exception cref="ArgumentException">A tensor's data are not as long as its type and shape say.</exception>
     public static WrittenFile Write(Stream output, IReadOnlyList<WeightTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null) =>
-        Write(output, [.. tensors.Select(HeaderOf)], index => [tensors[index].Data], metadata);
+        Write(output, [.. tensors.Select(HeaderOf)], index => tensors[index].Data.Pieces().Select(piece => piece.Bytes), metadata);
 
     /// <summary>Writes tensors whose data are made one after the other, in pieces of any size.</summary>
     /// <param name="output">Written to from where it stands.</param>

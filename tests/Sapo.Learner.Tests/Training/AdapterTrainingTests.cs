@@ -226,7 +226,7 @@ public sealed class AdapterTrainingTests : IDisposable
     }
 
     private static Dictionary<string, float[]> Tensors(PolicyLearner learner) =>
-        learner.Snapshot([]).Tensors.ToDictionary(tensor => tensor.Name, tensor => MemoryMarshal.Cast<byte, float>(tensor.Data.Span).ToArray(), StringComparer.Ordinal);
+        learner.Snapshot([]).Tensors.ToDictionary(tensor => tensor.Name, tensor => MemoryMarshal.Cast<byte, float>(tensor.Data.Slice(0, (int)tensor.Data.Length).Span).ToArray(), StringComparer.Ordinal);
 
     private static float[] Weights(PolicyLearner learner) => [.. Tensors(learner).Values.SelectMany(values => values)];
 

@@ -288,7 +288,7 @@ public sealed class PolicyLearnerTests
     }
 
     private static float[] Weights(PolicyLearner learner) =>
-        [.. learner.Snapshot([]).Tensors.SelectMany(tensor => MemoryMarshal.Cast<byte, float>(tensor.Data.Span).ToArray())];
+        [.. learner.Snapshot([]).Tensors.SelectMany(tensor => MemoryMarshal.Cast<byte, float>(tensor.Data.Slice(0, (int)tensor.Data.Length).Span).ToArray())];
 
     private static void Near(float[] expected, float[] found, double tolerance)
     {

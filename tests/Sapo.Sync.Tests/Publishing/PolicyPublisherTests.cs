@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json;
 using Sapo.Core;
 using Sapo.Core.Models;
@@ -241,7 +240,7 @@ public sealed class PolicyPublisherTests : IDisposable
     // The same snapshot; something happens when its second tensor is read.
     private static WeightSnapshot Interrupted(WeightSnapshot snapshot, Action interrupt) => snapshot with
     {
-        Tensors = [.. snapshot.Tensors.Select((tensor, i) => i == 1 ? tensor with { Data = new InterruptingMemory(tensor.Data.ToArray(), interrupt).Memory } : tensor)],
+        Tensors = [.. snapshot.Tensors.Select((tensor, i) => i == 1 ? tensor with { Data = Interrupting(tensor.Data, interrupt) } : tensor)],
     };
 
     private static bool SameFile(string left, string right)
@@ -255,22 +254,9 @@ public sealed class PolicyPublisherTests : IDisposable
         return shared;
     }
 
-    private sealed class InterruptingMemory(byte[] data, Action interrupt) : MemoryManager<byte>
+    private static WeightData Interrupting(WeightData data, Action interrupt) => new(data.Length, (start, count) =>
     {
-        public override Memory<byte> Memory => CreateMemory(data.Length); // the base class would read the span to learn its length
-
-        public override Span<byte> GetSpan()
-        {
-            interrupt();
-            return data;
-        }
-
-        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException();
-
-        public override void Unpin() => throw new NotSupportedException();
-
-        protected override void Dispose(bool disposing)
-        {
-        }
-    }
+        interrupt();
+        return data.Slice(start, count);
+    });
 }
