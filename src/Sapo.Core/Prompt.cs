@@ -14,4 +14,7 @@ public sealed record Prompt
 
     /// <summary>What a verifier compares a completion with, or null when the task has no reference answer.</summary>
     public string? Answer { get; init; }
+
+    /// <summary>Which problem it asks, where a curriculum chose it; else null.</summary>
+    public long? Problem { get; init; }
 }

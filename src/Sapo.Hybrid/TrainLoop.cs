@@ -38,7 +38,7 @@ internal sealed class TrainLoop(RunParts run, RolloutPump pump, LearnStage learn
             EngineCounters counters = run.Engine.Counters;
             run.Curriculum?.Observe(rollouts); // the next prompts are chosen by what was just solved
             pump.Release(rollouts.Groups.Count); // slots reopen only now: nothing is born stale
-            await Stage("record", _ => run.Device.RunAsync(() => journal.Record(step, rollouts, learned, counters)));
+            await Stage("record", _ => run.Device.RunAsync(() => journal.Record(step, rollouts, learned, counters, pump.Untrained())));
         }
     }
 

@@ -44,6 +44,32 @@ public sealed class TrainCommandTests(TrainedRun run) : IClassFixture<TrainedRun
     }
 
     [Fact]
+    public async Task Train_AsynchronousRunKilledAndStartedAgain_TrainsOnEveryPromptOnceAndInOrder()
+    {
+        const int Steps = 24, PromptsPerStep = 4;
+        var file = TrainedRun.WriteRunFile(run.Folder, "ahead", steps: Steps);
+        File.WriteAllText(file, File.ReadAllText(file).Replace("\"seed\": 3", "\"seed\": 3, \"maxStaleness\": 3", StringComparison.Ordinal));
+        var folder = Path.Combine(run.Folder, "ahead");
+        foreach (var step in (int[])[3, 10])
+        {
+            using var sapo = SapoProcess.Start(run.Folder, "train", file, "--out", folder);
+            await sapo.WaitUntilAsync(() => TrainCommandTests.Steps(Path.Combine(folder, "metrics.jsonl")).LastOrDefault() >= step);
+            sapo.Kill();
+            sapo.WaitForExit();
+        }
+        Assert.All(Directory.GetDirectories(Path.Combine(folder, "checkpoints"), "step-??????"), checkpoint => Assert.True(File.Exists(Path.Combine(checkpoint, "rollouts.jsonl"))));
+        var (code, output, errors) = SapoProcess.Run(run.Folder, "train", file, "--out", folder);
+        Assert.True(code == 0, output + errors);
+        var trained = Enumerable.Range(1, Steps).SelectMany(step => File.ReadLines(Path.Combine(folder, "rollouts", $"step-{step:D6}.jsonl")).Select(line =>
+        {
+            var completion = JsonDocument.Parse(line).RootElement;
+            Assert.InRange(step - 1 - completion.GetProperty("version").GetInt64(), 0, 3);
+            return (completion.GetProperty("promptId").GetInt64(), completion.GetProperty("sampleIndex").GetInt32());
+        }));
+        Assert.Equal(Enumerable.Range(0, Steps * PromptsPerStep).SelectMany(prompt => new[] { ((long)prompt, 0), (prompt, 1) }), trained);
+    }
+
+    [Fact]
     public async Task Train_Interrupted_SaysHowToGoOnAndExits130()
     {
         var file = TrainedRun.WriteRunFile(run.Folder, "interrupted", steps: 200);

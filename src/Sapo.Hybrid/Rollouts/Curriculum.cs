@@ -24,7 +24,6 @@ public sealed class Curriculum
     private readonly ITrainingTask _task;
     private readonly Lock _gate = new();
     private readonly Dictionary<long, SolveCount> _counts;
-    private readonly Dictionary<long, long> _asked = []; // prompt to problem, until its step is over
 
     /// <summary>A curriculum over a task.</summary>
     /// <param name="options">Section <c>curriculum</c>.</param>
@@ -40,8 +39,7 @@ public sealed class Curriculum
         {
             var first = checked(number * _options.Candidates);
             var chosen = Enumerable.Range(0, _options.Candidates).Select(i => first + i).MinBy(candidate => Distance(_task.TrainingProblem(candidate)));
-            _asked[number] = _task.TrainingProblem(chosen);
-            return _task.TrainingPrompt(chosen) with { Id = number };
+            return _task.TrainingPrompt(chosen) with { Id = number, Problem = _task.TrainingProblem(chosen) };
         }
     }
 
@@ -51,7 +49,7 @@ public sealed class Curriculum
         lock (_gate)
             foreach (var group in step.Sampled)
             {
-                if (!_asked.Remove(group.Group.Prompt.Id, out var problem)) throw new InvalidOperationException($"Prompt {group.Group.Prompt.Id} was not chosen here.");
+                var problem = group.Group.Prompt.Problem ?? throw new InvalidOperationException($"Prompt {group.Group.Prompt.Id} was not chosen here.");
                 double[] rewards = [.. group.Rewards.OfType<double>()];
                 var before = _counts.GetValueOrDefault(problem) ?? new SolveCount(0, 0);
                 _counts[problem] = new SolveCount(before.Judged + rewards.Length, before.Solved + rewards.Count(reward => reward > _options.SolvedAbove));

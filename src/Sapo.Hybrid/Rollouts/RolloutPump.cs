@@ -59,6 +59,8 @@ public sealed class RolloutPump : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _gate = new(); // around the settling of groups and the counting of slots
     private readonly Dictionary<long, ScoredGroup> _early = [];
+    private readonly Dictionary<long, ScoredGroup> _known; // by prompt: judged before this pump began
+    private readonly SortedDictionary<long, ScoredGroup> _untrained = []; // by prompt
     private readonly List<ScoredGroup> _replaced = []; // since the last group that was taken
     private readonly List<Settled> _taking = []; // read from the channel, for this step and those after it
     private readonly Task _running;
@@ -79,10 +81,12 @@ public sealed class RolloutPump : IAsyncDisposable
     /// <param name="generate">Samples a group.</param>
     /// <param name="judge">Scores it.</param>
     /// <param name="selector">Decides whether it is trained on or replaced; null takes every group.</param>
+    /// <param name="known">What <see cref="Untrained"/> was when an earlier pump ended at the same place in the data: these prompts are not asked again. Null: nothing.</param>
     public RolloutPump(
         PumpOptions options, Func<long, Prompt> prompts, Func<Prompt, CancellationToken, Task<RolloutGroup>> generate, RewardJudge judge,
-        GroupSelector? selector = null)
+        GroupSelector? selector = null, IReadOnlyList<ScoredGroup>? known = null)
     {
+        _known = (known ?? []).ToDictionary(group => group.Group.Prompt.Id);
         (_options, _prompts, _generate, _judge) = (options, prompts, generate, judge);
         _selector = selector ?? new GroupSelector(null, options.PromptsPerStep);
         _next = _toSettle = options.FirstPrompt;
@@ -98,6 +102,15 @@ public sealed class RolloutPump : IAsyncDisposable
 
     /// <summary>The number of the first prompt that no step has taken: what a checkpoint stores as the place in the data.</summary>
     public long NextPrompt => _next;
+
+    /// <summary>
+    /// Groups that are judged and that no step has taken, in prompt order. Together with <see cref="NextPrompt"/> they are all that
+    /// going on needs: a group keeps its place and its age, whoever samples what is missing.
+    /// </summary>
+    public IReadOnlyList<ScoredGroup> Untrained()
+    {
+        lock (_gate) return [.. _untrained.Values];
+    }
 
     /// <summary>
     /// A number that changes whenever a group moves on, and the stage that groups are waiting in: what a stall is told
@@ -122,6 +135,8 @@ public sealed class RolloutPump : IAsyncDisposable
         _next = step.Groups[^1].Group.Prompt.Id + 1;
         _untaken -= taken.Count;
         _taking.RemoveRange(0, taken.Count);
+        lock (_gate)
+            foreach (var group in step.Sampled) _untrained.Remove(group.Group.Prompt.Id);
         return step;
     }
 
@@ -190,11 +205,17 @@ public sealed class RolloutPump : IAsyncDisposable
         _settled.Writer.TryComplete(_failure);
     }
 
-    /// <summary>One group from prompt to channel. Never throws: the first failure is kept and stops everything.</summary>
+    /// <summary>One group from prompt to channel, or, where it is known already, at once into it. Never throws: the first failure is kept and stops everything.</summary>
     private async Task ProduceAsync(long number)
     {
         try
         {
+            if (_known.Remove(number, out var known))
+            {
+                Settle(known);
+                Interlocked.Increment(ref _moves);
+                return;
+            }
             Interlocked.Increment(ref _generating);
             RolloutGroup group;
             try
@@ -228,6 +249,7 @@ public sealed class RolloutPump : IAsyncDisposable
         lock (_gate)
         {
             _early.Add(judged.Group.Prompt.Id, judged);
+            _untrained.Add(judged.Group.Prompt.Id, judged);
             while (_early.Remove(_toSettle, out var group))
             {
                 _toSettle++;

@@ -1,4 +1,4 @@
-// checkpoints/step-000012/ (within a cold start coldstart-000050/) holds the learner's state and state.json. The folder is written under another name, flushed
+// checkpoints/step-000012/ (within a cold start coldstart-000050/) holds the learner's state, state.json and rollouts.jsonl. The folder is written under another name, flushed
 // and renamed when it is whole, so a folder with that name is always complete.
 using System.Text.Json;
 using Sapo.Core;
@@ -19,7 +19,7 @@ public sealed record CheckpointState
     /// <summary>The version being served.</summary>
     public required long Version { get; init; }
 
-    /// <summary>The first prompt that no step was trained on. Prompts that were under way beyond it are asked again.</summary>
+    /// <summary>The first prompt that no step was trained on. Those from it on whose groups are not in the checkpoint are asked again.</summary>
     public required long NextPrompt { get; init; }
 
     /// <summary>Run time so far, interruptions left out.</summary>
@@ -63,10 +63,23 @@ public sealed class Checkpoints
     /// <summary>Versions that some checkpoint needs to be served again.</summary>
     public IReadOnlySet<PolicyVersion> Versions() => All().Select(folder => new PolicyVersion(Read(folder).Version)).ToHashSet();
 
+    /// <summary>The judged groups of a checkpoint that no step had trained on.</summary>
+    /// <param name="folder">The checkpoint.</param>
+    /// <param name="sampling">How the run samples.</param>
+    /// <exception cref="UserErrorException">They cannot be read.</exception>
+    public static IReadOnlyList<ScoredGroup> Waiting(string folder, SamplingOptions sampling) => WaitingGroups.Read(folder, sampling);
+
+    /// <summary>Replaces the judged groups of the newest checkpoint, whose step is still the last one, by what there is now.</summary>
+    public void Renew(IReadOnlyList<ScoredGroup> waiting)
+    {
+        if (All() is [.., var newest]) WaitingGroups.Write(newest, waiting);
+    }
+
     /// <summary>Writes a checkpoint, then removes the oldest ones beyond those to keep.</summary>
-    /// <param name="state">Everything but the learner.</param>
+    /// <param name="state">Everything but the learner and the groups.</param>
     /// <param name="saveLearner">Writes the learner's state into a folder.</param>
-    public void Save(CheckpointState state, Action<string> saveLearner)
+    /// <param name="waiting">Judged groups that no step has trained on; null: none.</param>
+    public void Save(CheckpointState state, Action<string> saveLearner, IReadOnlyList<ScoredGroup>? waiting = null)
     {
         var folder = Path.Combine(_folder, state.ColdStart is { } begun ? $"{ColdStartPrefix}{begun.Step:D6}" : $"{StepPrefix}{state.Step:D6}");
         var partial = folder + AtomicFolder.PartialSuffix;
@@ -74,6 +87,7 @@ public sealed class Checkpoints
         {
             AtomicFolder.Begin(folder);
             saveLearner(partial);
+            WaitingGroups.Write(partial, waiting ?? []);
             AtomicFile.WriteAllBytes(
                 Path.Combine(partial, StateFile), JsonSerializer.SerializeToUtf8Bytes(state, RunJson.Default.CheckpointState));
             AtomicFolder.Finish(folder);

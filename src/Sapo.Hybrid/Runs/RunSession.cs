@@ -128,7 +128,7 @@ public sealed class RunSession
                 probes);
             await EvaluateAsync("before", problems, run, cancel).ConfigureAwait(false);
             using (var log = new RunLog(_folder, _options.Log, start.Step, _time))
-                await TrainAsync(run, start, new StepJournal(run, log, checkpoints, _observer, clock, start), cancel).ConfigureAwait(false);
+                await TrainAsync(run, checkpoints, start, new StepJournal(run, log, checkpoints, _observer, clock, start), cancel).ConfigureAwait(false);
             await EvaluateAsync("after", problems, run, cancel).ConfigureAwait(false);
             var last = PublishedPolicy.Open(Path.Combine(_folder.Policies, engine.ActiveVersion.ToString()));
             await device.RunAsync(() => PolicyCopy.Write(last, _folder.Final, learner)).ConfigureAwait(false);
@@ -177,7 +177,7 @@ public sealed class RunSession
         return state;
     }
 
-    private async Task TrainAsync(RunParts run, CheckpointState start, StepJournal journal, CancellationToken cancel)
+    private async Task TrainAsync(RunParts run, Checkpoints checkpoints, CheckpointState start, StepJournal journal, CancellationToken cancel)
     {
         var sampling = _options.Rollout.ToSampling(_options.Seed);
         var numbers = new PumpOptions
@@ -188,10 +188,11 @@ public sealed class RunSession
             FirstPrompt = start.NextPrompt,
             Groups = (_options.Steps - start.Step) * _options.Rollout.PromptsPerStep,
         };
+        var known = checkpoints.Newest() is { } newest ? Checkpoints.Waiting(newest.Folder, sampling) : [];
         var pump = new RolloutPump(
             numbers, run.Curriculum is { } curriculum ? curriculum.Choose : run.Task.TrainingPrompt,
             (prompt, stop) => run.Engine.GenerateAsync(prompt, _options.Rollout.GroupSize, sampling, stop), run.Judge,
-            new GroupSelector(_options.Selection, _options.Rollout.PromptsPerStep));
+            new GroupSelector(_options.Selection, _options.Rollout.PromptsPerStep), known);
         var learn = new LearnStage(_options, run.Learner, run.Preferences);
         await using (pump.ConfigureAwait(false))
         {
@@ -201,7 +202,7 @@ public sealed class RunSession
             }
             catch (OperationCanceledException) when (cancel.IsCancellationRequested)
             {
-                var saved = await run.Device.RunAsync(journal.SaveReached).ConfigureAwait(false);
+                var saved = await run.Device.RunAsync(() => journal.SaveReached(pump.Untrained())).ConfigureAwait(false);
                 _observer.Say($"Interrupted: step {saved} of {_options.Steps} is saved in {_folder.Path}.");
                 throw;
             }

@@ -50,7 +50,8 @@ internal sealed class StepJournal(
     /// <param name="rollouts">What was sampled, and trained on.</param>
     /// <param name="learned">What the learner says.</param>
     /// <param name="counters">What the engine had done when the step ended.</param>
-    public StepRecord Record(long step, RolloutStep rollouts, LearnReport learned, EngineCounters counters)
+    /// <param name="waiting">Judged groups that no step has trained on.</param>
+    public StepRecord Record(long step, RolloutStep rollouts, LearnReport learned, EngineCounters counters, IReadOnlyList<ScoredGroup> waiting)
     {
         var record = ToRecord(step, rollouts, learned, counters);
         log.Write(record, rollouts.Groups, run.Judge);
@@ -68,15 +69,17 @@ internal sealed class StepJournal(
             PreferencePairs = run.Preferences?.Pairs,
             Tripwire = _tripwire.State,
         };
-        if (step % run.Options.Checkpoint.EverySteps == 0 || step == run.Options.Steps) Save();
+        if (step % run.Options.Checkpoint.EverySteps == 0 || step == run.Options.Steps) Save(waiting);
         return record;
     }
 
-    /// <summary>Writes a checkpoint of the last finished step, unless there is one; for a run that is being interrupted.</summary>
+    /// <summary>Writes a checkpoint of the last finished step, or adds to the one there is what was sampled since; for a run that is being interrupted.</summary>
+    /// <param name="waiting">Judged groups that no step has trained on.</param>
     /// <returns>The step that the run will go on from.</returns>
-    public long SaveReached()
+    public long SaveReached(IReadOnlyList<ScoredGroup> waiting)
     {
-        if (_reached.Step != _saved.Step) Save();
+        if (_reached.Step != _saved.Step) Save(waiting);
+        else checkpoints.Renew(waiting);
         return _saved.Step;
     }
 
@@ -90,9 +93,9 @@ internal sealed class StepJournal(
             + "Raise it, or cut more; metrics.jsonl counts them as completions.withoutKeptIds.");
     }
 
-    private void Save()
+    private void Save(IReadOnlyList<ScoredGroup> waiting)
     {
-        checkpoints.Save(_reached, run.Learner.SaveState);
+        checkpoints.Save(_reached, run.Learner.SaveState, waiting);
         _saved = _reached;
         run.Publisher.Retain(checkpoints.Versions());
     }

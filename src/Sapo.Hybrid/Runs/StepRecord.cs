@@ -267,4 +267,5 @@ public sealed record RolloutRecord
 [JsonSerializable(typeof(RolloutRecord))]
 [JsonSerializable(typeof(EvaluationResult))]
 [JsonSerializable(typeof(CheckpointState))]
+[JsonSerializable(typeof(WaitingGroup))]
 internal sealed partial class RunJson : JsonSerializerContext;

@@ -125,6 +125,47 @@ public sealed class RolloutPumpTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Untrained_GivenToTheNextPump_NothingIsAskedTwiceOrLost(bool selects)
+    {
+        const int PerStep = 3, Staleness = 2, Steps = 6;
+        var asked = Channel.CreateUnbounded<long>();
+        var (taken, version) = (new List<long>(), new PolicyVersion(0));
+        RolloutPump Start(long firstPrompt, int steps, IReadOnlyList<ScoredGroup> known)
+        {
+            var options = new PumpOptions { PromptsPerStep = PerStep, MaxStaleness = Staleness, FirstPrompt = firstPrompt, Groups = PerStep * steps };
+            Task<RolloutGroup> Generate(Prompt prompt, CancellationToken cancel)
+            {
+                asked.Writer.TryWrite(prompt.Id);
+                return Task.FromResult(Fakes.Group(prompt, version));
+            }
+
+            var judge = Fakes.Judge(new Fakes.Scores(input => RewardOutcome.Score(input.Prompt.Id % 3 != 0 ? input.Completion.SampleIndex : 1)));
+            return new RolloutPump(options, Fakes.Prompt, Generate, judge, selects ? new GroupSelector(new SelectionOptions { MostBatches = 2 }, PerStep) : null, known);
+        }
+
+        (long Next, IReadOnlyList<ScoredGroup> Known) place = (0, []);
+        for (var done = 0; done < Steps; done += 2) // a new pump after every second step
+        {
+            await using var pump = Start(place.Next, Steps - done, place.Known);
+            for (var step = 0; step < 2; step++)
+            {
+                taken.AddRange((await pump.TakeStepAsync(version, default).WaitAsync(Patience)).Groups.Select(group => group.Group.Prompt.Id));
+                version = version.Next;
+                if (step == 0) pump.Release(PerStep);
+            }
+            var beyond = Math.Min(PerStep * (Steps - done - 2), PerStep * Staleness); // what the slots still hold once all of it is judged
+            await Waiting.UntilAsync(() => pump.Untrained().Count >= beyond, () => $"{beyond} groups beyond step {done + 2}; there are {pump.Untrained().Count}");
+            place = (pump.NextPrompt, pump.Untrained());
+            Assert.All(place.Known, group => Assert.True(group.Group.Prompt.Id >= place.Next));
+        }
+        Assert.Equal(Enumerable.Range(0, 100).Select(id => (long)id).Where(id => !selects || id % 3 != 0).Take(PerStep * Steps), taken);
+        var everything = Drain(asked);
+        Assert.Equal(everything.Count, everything.Distinct().Count());
+    }
+
     [Fact]
     public async Task TakeStepAsync_NoGroupIsUseful_TakesWhatComesAfterTheBound()
     {

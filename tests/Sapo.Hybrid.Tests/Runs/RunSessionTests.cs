@@ -113,6 +113,7 @@ public sealed class RunSessionTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => RunSession.RunAsync(Options(Steps), folder.Path, fresh: false, first, TimeProvider.System, stop.Token));
         Assert.Equal((2, 1, 8), (first.Records[2].Comparison!.Version, first.Records[2].Comparison!.Previous, first.Records[2].Comparison!.Completions));
         FillWithNoise(folder.At("checkpoints", "step-000003"));
+        File.Delete(folder.At("checkpoints", "step-000003", "rollouts.jsonl")); // what the sound version sampled
 
         var second = new RunRecorder();
         var error = await Assert.ThrowsAsync<PolicyBrokenException>(() => RunSession.RunAsync(Options(Steps), folder.Path, fresh: false, second, TimeProvider.System, default));
@@ -132,6 +133,20 @@ public sealed class RunSessionTests
         Assert.Equal(Steps, observer.Records.Count);
         Assert.All(observer.Records, record => Assert.InRange(record.Completions.MaxStaleness, 0, 2));
         Assert.Contains(observer.Records, record => record.Completions.MaxStaleness > 0); // the first batch after step 1 was admitted under version 0
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("\"selection\": { \"mostBatches\": 2 }, \"curriculum\": { \"candidates\": 2 }")]
+    public async Task RunAsync_ExactStalenessInterruptedAndContinued_GivesTheSameNumbersBitForBit(string members)
+    {
+        using var straight = new TemporaryFolder();
+        using var interrupted = new TemporaryFolder();
+        var options = TinyRun.Options(Steps, "\"maxStaleness\": 2, \"exactStaleness\": true, " + members);
+        await TinyRun.RunAsync(options, straight.Path);
+        await TinyRun.RunInterruptedAsync(options, interrupted.Path, after: 3);
+        Assert.Equal(TinyRun.WithoutTimes(straight.Path), TinyRun.WithoutTimes(interrupted.Path));
+        Assert.Equal(await File.ReadAllBytesAsync(straight.At("final", "model.safetensors")), await File.ReadAllBytesAsync(interrupted.At("final", "model.safetensors")));
     }
 
     [Fact]
