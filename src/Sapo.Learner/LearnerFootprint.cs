@@ -45,7 +45,7 @@ public sealed record LearnerFootprint
     /// <summary>What a micro-batch's layers keep for the backward pass.</summary>
     public required long ActivationBytes { get; init; }
 
-    /// <summary>The head's input, kept distributions and chunks.</summary>
+    /// <summary>The head's input, kept distributions and a chunk.</summary>
     public required long HeadBytes { get; init; }
 
     /// <summary>Buffers of one layer's backward pass.</summary>
@@ -114,7 +114,7 @@ public sealed record LearnerFootprint
     private static double Head(ModelConfig config, double targets)
     {
         var distributions = targets * config.VocabSize * Element;
-        return Math.Min(distributions, LanguageHead.KeptBytes) + 2 * Math.Min(distributions, LanguageHead.DefaultChunkBytes) + 4 * targets * config.HiddenSize * Element;
+        return Math.Min(distributions, LanguageHead.KeptBytes + LanguageHead.DefaultChunkBytes) + 4 * targets * config.HiddenSize * Element;
     }
 
     private static double Work(ModelConfig config, LearnerOptions options, double tokens, double tileScores)
@@ -123,6 +123,6 @@ public sealed record LearnerFootprint
         var width = config.Mixture is { } mixture ? Math.Max(config.IntermediateSize, (double)mixture.IntermediateSize * mixture.ExpertsPerToken) : config.IntermediateSize;
         var rounded = options.Dtype == LearnerOptions.Bfloat16Dtype ? 6.0 * hidden * Math.Max(2 * width, projected) : 0; // a matrix in bfloat16 and its gradient in both
         var again = options.ActivationCheckpointing ? 2 * hidden : 0; // what the repeated forward pass puts out
-        return tokens * Element * (4 * hidden + again + 1.5 * config.HeadSize + Math.Max(7 * width, 6 * projected)) + 3 * tileScores * Element + rounded;
+        return tokens * Element * (4 * hidden + again + 1.5 * config.HeadSize + Math.Max(4 * width, 6 * projected)) + 3 * tileScores * Element + rounded;
     }
 }

@@ -6,7 +6,7 @@ using Sapo.Core;
 namespace Sapo.Benchmarks;
 
 /// <summary>Another program that trains the same model on as many tokens and prints how many per second.</summary>
-/// <param name="command">Its command line, with {model}, {batch} and {sequence} to be filled in; run by the shell, with this program's thread and BLAS settings.</param>
+/// <param name="command">Its command line, with {model}, {batch} and {sequence} to be filled in; run by the shell, with this program's BLAS kernels and number of threads.</param>
 /// <param name="pattern">Finds the number in what it prints: its first group.</param>
 internal sealed class PeerProgram(string command, string pattern)
 {
@@ -25,7 +25,9 @@ internal sealed class PeerProgram(string command, string pattern)
     {
         var filled = command.Replace("{model}", $"'{model}'", StringComparison.Ordinal).Replace("{batch}", $"{batch}", StringComparison.Ordinal)
             .Replace("{sequence}", $"{sequence}", StringComparison.Ordinal);
-        using var process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", filled]) { RedirectStandardOutput = true, UseShellExecute = false })!;
+        var start = new ProcessStartInfo("/bin/sh", ["-c", filled]) { RedirectStandardOutput = true, UseShellExecute = false };
+        start.Environment["OPENBLAS_NUM_THREADS"] = Environment.GetEnvironmentVariable("OMP_NUM_THREADS"); // it leaves products to the BLAS's threads, which ours does not use
+        using var process = Process.Start(start)!;
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         patience.CancelAfter(Patience);
         try

@@ -49,9 +49,9 @@ public static partial class NativeEnvironment
             new("OMP_WAIT_POLICY", "passive", false,
                 "OpenMP threads that wait busily for work take the cores from the engine and from each other: steps became up to 30 times slower"),
             new("OMP_NUM_THREADS", learnerThreads, false,
-                "libtorch's threads: the learner's share of the cores"),
-            new("OPENBLAS_NUM_THREADS", learnerThreads, false,
-                "the BLAS's threads: by itself it counts the machine's cores, not the container's"),
+                "the learner's threads: its share of the cores"),
+            new("OPENBLAS_NUM_THREADS", "1", false,
+                "the BLAS's threads: the learner cuts products into parts itself, and idle BLAS threads wait busily where others compute"),
             new("ORT_DISABLE_TELEMETRY", "1", false,
                 "ONNX Runtime and GenAI send usage data unless told not to"),
         };

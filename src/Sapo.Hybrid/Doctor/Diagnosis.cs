@@ -92,7 +92,7 @@ public static class Diagnosis
         var overlapped = ThreadBudget.Divide(machine.Cores, overlapped: true);
         var found = $"{machine.Cores} of {machine.Processor}; threads of engine and learner: {synchronous.EngineThreads} and "
             + $"{synchronous.LearnerThreads} in turns, {overlapped.EngineThreads} and {overlapped.LearnerThreads} overlapped; "
-            + $"libtorch now: {engines.TorchThreads}";
+            + $"learner now: {engines.TorchThreads}";
         return machine.Cores < 2
             ? Attention("Cores", found, "The quickstart's times are meant for 2 cores: expect about twice as long")
             : Good("Cores", found);

@@ -3,6 +3,7 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
+using Sapo.Learner.Compute;
 using TorchSharp;
 
 namespace Sapo.Hybrid.Doctor;
@@ -28,7 +29,7 @@ internal static class EngineProbe
             onnxRuntime,
             genAI,
             torchState,
-            torchState.Failure is null ? torch.get_num_threads() : 0,
+            torchState.Failure is null ? ComputeThreads.Shared.Count : 0,
             torchState.Failure is null ? LoadedBlas() : "unknown");
     }
 

@@ -11,6 +11,6 @@ public sealed record EngineState(string? Version, string? Failure, bool SeesGpu 
 /// <param name="OnnxRuntime">ONNX Runtime.</param>
 /// <param name="GenAI">ONNX Runtime GenAI, which needs ONNX Runtime.</param>
 /// <param name="Torch">libtorch.</param>
-/// <param name="TorchThreads">The threads libtorch computes with; 0 where it could not be loaded.</param>
+/// <param name="TorchThreads">The threads the learner computes with; 0 where libtorch could not be loaded.</param>
 /// <param name="Blas">The matrix product library that libtorch loaded, and its kernels where it tells.</param>
 public sealed record EngineReport(string Runtime, EngineState OnnxRuntime, EngineState GenAI, EngineState Torch, int TorchThreads, string Blas);

@@ -7,6 +7,7 @@ using System.Diagnostics;
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Sapo.Core.Machine;
+using Sapo.Learner.Compute;
 using TorchSharp;
 
 namespace Sapo.Hybrid.Profiling;
@@ -35,15 +36,15 @@ public sealed record MachineLimits(int Threads, int MatrixThreads, double ReadBy
         var laneBytes = lanes.Sum(lane => lane.numel() * sizeof(float));
         var read = Fastest(() => Together(lanes, lane => Sum(lane)));
         var copy = Fastest(() => Together(lanes, Copy));
-        return new MachineLimits(threads, torch.get_num_threads(), laneBytes / read, laneBytes / copy, MatrixRate(matrixSize));
+        return new MachineLimits(threads, ComputeThreads.Shared.Count, laneBytes / read, laneBytes / copy, MatrixRate(matrixSize));
     }
 
     private static double MatrixRate(int size)
     {
         using var scope = torch.NewDisposeScope();
-        var (left, right) = (torch.ones(size, size), torch.ones(size, size));
-        var seconds = Fastest(() => left.mm(right).Dispose());
-        return 2.0 * size * size * size / seconds;
+        var (left, right, threads) = (torch.ones(size, size), torch.ones(size, size), ComputeThreads.Shared);
+        var seconds = Fastest(() => threads.ForEach(threads.Count, _ => left.mm(right).Dispose())); // one on every core, as the learner's parts are
+        return 2.0 * size * size * size * threads.Count / seconds;
     }
 
     /// <summary>Seconds of the fastest pass; one before them, which touches the memory, does not count.</summary>

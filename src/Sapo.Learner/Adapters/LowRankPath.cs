@@ -5,6 +5,7 @@
 //   y_i += s_i u_i B_i^T
 // and backward, with g = dL/dy:
 //   dB_i += s_i g_i^T u_i      du_i = s_i g_i B_i      dA += du^T x      dx += du A
+using Sapo.Learner.Compute;
 using Sapo.Learner.Model;
 using static TorchSharp.torch;
 
@@ -35,8 +36,8 @@ internal sealed class LowRankPath(Parameter down, IReadOnlyList<LowRankPart> par
     public void AddTo(Tensor y, Tensor x)
     {
         using var scope = NewDisposeScope();
-        var low = x.mm(down.Value.t());
-        foreach (var part in parts) part.OutputsOf(y).addmm_(part.RanksOf(low) * part.Scaling, part.Up.Value.t());
+        var low = Products.Of(x, down.Value.t());
+        foreach (var part in parts) Products.AddTo(part.OutputsOf(y), part.RanksOf(low) * part.Scaling, part.Up.Value.t());
     }
 
     /// <summary>Adds the gradients of A and B, and that of x to what it already is.</summary>
@@ -46,15 +47,15 @@ internal sealed class LowRankPath(Parameter down, IReadOnlyList<LowRankPart> par
     public void Backward(Tensor x, Tensor gradient, Tensor input)
     {
         using var scope = NewDisposeScope();
-        var low = x.mm(down.Value.t());
+        var low = Products.Of(x, down.Value.t());
         var lowGradient = low.empty_like();
         foreach (var part in parts)
         {
             var output = part.OutputsOf(gradient);
-            part.Up.Gradient?.addmm_(output.t(), part.RanksOf(low) * part.Scaling);
-            part.RanksOf(lowGradient).copy_(output.mm(part.Up.Value)).mul_(part.Scaling);
+            if (part.Up.Gradient is { } up) Products.AddTo(up, output.t(), part.RanksOf(low) * part.Scaling);
+            part.RanksOf(lowGradient).copy_(Products.Of(output, part.Up.Value)).mul_(part.Scaling);
         }
-        down.Gradient?.addmm_(lowGradient.t(), x);
-        input.addmm_(lowGradient, down.Value);
+        if (down.Gradient is { } sum) Products.AddTo(sum, lowGradient.t(), x);
+        Products.AddTo(input, lowGradient, down.Value);
     }
 }

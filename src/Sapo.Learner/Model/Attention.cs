@@ -42,14 +42,13 @@ internal sealed class Attention
     public (Tensor Sum, AttentionState State) Forward(Tensor x, IReadOnlyList<SequenceBlock> blocks, RotaryEmbedding rotary, bool keepProbabilities)
     {
         using var scope = NewDisposeScope();
-        var norm = RmsNorm.Normalize(x, _config.RmsNormEpsilon);
-        var projected = _input.Forward(RmsNorm.Scale(norm, _norm.Value)).view(x.shape[0], _turnedHeads + _config.KeyValueHeadCount, _config.HeadSize);
+        var (normed, norm) = RmsNorm.Forward(x, _norm.Value, _config.RmsNormEpsilon);
+        var projected = _input.Forward(normed).view(x.shape[0], _turnedHeads + _config.KeyValueHeadCount, _config.HeadSize);
         var heads = projected.narrow(1, 0, _turnedHeads);
         NormState? headNorm = null;
         if (_queryNorm is not null)
         {
-            headNorm = RmsNorm.Normalize(heads, _config.RmsNormEpsilon);
-            heads = RmsNorm.Scale(headNorm.Value, HeadNormWeights());
+            (heads, headNorm) = RmsNorm.Forward(heads, HeadNormWeights(), _config.RmsNormEpsilon);
         }
         var (output, states) = Attend(rotary.Turn(heads), projected.narrow(1, _turnedHeads, _config.KeyValueHeadCount), blocks, keepProbabilities);
         var sum = _output.ForwardAddedTo(x, output);
@@ -66,19 +65,16 @@ internal sealed class Attention
         using var scope = NewDisposeScope();
         var gradient = AttendBackward(state.Blocks, _output.Backward(state.Output, residual));
         var heads = gradient.narrow(1, 0, _turnedHeads);
-        var turnedBack = rotary.TurnBack(heads);
+        rotary.TurnBack(heads);
         if (state.HeadNorm is { } headNorm)
         {
-            (turnedBack, var perToken) = RmsNorm.Backward(headNorm, HeadNormWeights(), turnedBack);
-            var perHead = perToken.sum(dim: 0);
+            var perHead = RmsNorm.Backward(headNorm, HeadNormWeights(), heads);
             _queryNorm!.Gradient?.add_(perHead.narrow(0, 0, _config.HeadCount).sum(dim: 0));
             _keyNorm!.Gradient?.add_(perHead.narrow(0, _config.HeadCount, _config.KeyValueHeadCount).sum(dim: 0));
         }
-        heads.copy_(turnedBack);
         var normed = _input.Backward(RmsNorm.Scale(state.Norm, _norm.Value), gradient.view(residual.shape[0], -1));
-        var (input, weightPerToken) = RmsNorm.Backward(state.Norm, _norm.Value, normed);
-        _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
-        residual.add_(input);
+        var weight = RmsNorm.Backward(state.Norm, _norm.Value, normed, residual);
+        _norm.Gradient?.add_(weight);
     }
 
     /// <summary>The tensors a state owns.</summary>
@@ -122,7 +118,7 @@ internal sealed class Attention
     {
         using var scope = NewDisposeScope();
         var gradients = new Tensor[states.Count];
-        var sums = states.ToDictionary(state => state.Block, state => new KeyValueGradient(state.Keys));
+        var sums = states.ToDictionary(state => state.Block, state => KeyValueGradient.For(state.Keys));
         for (var index = states.Count - 1; index >= 0; index--)
         {
             var state = states[index];

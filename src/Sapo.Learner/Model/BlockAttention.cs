@@ -1,13 +1,13 @@
-// Attention of one block, forward and backward, written out as batched products, tile by tile of queries.
+// Attention of one block: heads are laid out as batches and given to the cores one by one; see AttentionHead for what is done
+// with each. What a head works on, tile by tile of queries, stays in a core's cache.
 //
 // Legend: g groups, G rows per group, K key heads, R query heads per key head, T width, P prefix width, D head size;
-// a tile has t queries of each row and k of the row's keys.
-//   queries  [gKG, T*R, D]   the same memory as  [gK, G*T*R, D]: one view against the row's own keys, one against the prefix
-//   keys, values             [gKG, T, D]
-//   prefix keys, values      [gK, P, D]: never expanded to G
-//   scores of a tile         [gKG, t*R, P+k]: prefix first
+// a head is one key head of one group, gK of them in all, and a tile has t queries of each row and k of the row's keys.
+//   queries  [gKG, T*R, D], of a head [G, T*R, D]
+//   keys, values  [gKG, T, D]               prefix keys, values  [gK, P, D]: never expanded to G
 using Sapo.Core.Models;
 using Sapo.Learner.Batches;
+using Sapo.Learner.Compute;
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
@@ -17,7 +17,7 @@ namespace Sapo.Learner.Model;
 /// <param name="Queries">[gKG, T*R, D], scaled.</param>
 /// <param name="Keys">[gKG, T, D].</param>
 /// <param name="Values">[gKG, T, D].</param>
-/// <param name="Probabilities">Of each tile [gKG, t*R, P+k]; empty: the backward pass computes them again.</param>
+/// <param name="Probabilities">Of each head's tiles [G, t*R, P+k], head by head; empty: the backward pass computes them again.</param>
 internal sealed record BlockState(SequenceBlock Block, Tensor Queries, Tensor Keys, Tensor Values, IReadOnlyList<Tensor> Probabilities);
 
 /// <summary>Softmax attention within a block and to its prefix.</summary>
@@ -37,23 +37,29 @@ internal sealed class BlockAttention(ModelConfig config, int? window)
     {
         using var scope = NewDisposeScope();
         var slots = block.ToSlots(turned);
-        var kept = new List<Tensor>();
+        var tiles = Tiles(block, turned);
+        var kept = new Tensor[keepProbabilities ? HeadsOf(block) * tiles.Length : 0];
         var state = new BlockState(
             block,
-            QueriesToBatches(block, slots.narrow(1, 0, config.HeadCount)).mul_(_scale).MoveToOuterDisposeScope(),
-            KeysToBatches(block, slots.narrow(1, config.HeadCount, _keyHeads)).MoveToOuterDisposeScope(),
-            KeysToBatches(block, block.ToSlots(values)).MoveToOuterDisposeScope(),
+            ToBatches(block, slots.narrow(1, 0, config.HeadCount), _repeats, _scale).MoveToOuterDisposeScope(),
+            ToBatches(block, slots.narrow(1, config.HeadCount, _keyHeads), 1).MoveToOuterDisposeScope(),
+            ToBatches(block, block.ToSlots(values), 1).MoveToOuterDisposeScope(),
             kept);
-        var outputs = new List<Tensor>();
-        foreach (var tile in block.Tiles(window))
+        var output = state.Queries.empty_like();
+        ForHeads(state, prefix, (head, index) =>
         {
-            var probabilities = Probabilities(state, prefix, tile);
-            outputs.Add(Output(state, prefix, tile, probabilities));
-            if (keepProbabilities) kept.Add(probabilities.MoveToOuterDisposeScope());
-            else probabilities.Dispose();
-        }
-        var flat = block.FromSlots(QueriesFromBatches(block, Join(outputs)).reshape(block.SlotCount, config.HeadCount * _size));
-        return (flat.MoveToOuterDisposeScope(), state);
+            var ofHead = head.Of(output);
+            for (var tile = 0; tile < tiles.Length; tile++)
+            {
+                using var tileScope = NewDisposeScope();
+                var probabilities = head.Probabilities(tiles[tile]);
+                head.RowsOf(ofHead, tiles[tile]).copy_(head.Attend(tiles[tile], probabilities));
+                if (keepProbabilities) kept[index * tiles.Length + tile] = probabilities.DetachFromDisposeScope();
+            }
+        });
+        scope.Attach(kept.AsEnumerable<IDisposable>());
+        foreach (var probabilities in kept) probabilities.MoveToOuterDisposeScope();
+        return (block.FromSlots(FromBatches(block, output)).MoveToOuterDisposeScope(), state);
     }
 
     /// <summary>Sends a gradient back.</summary>
@@ -67,119 +73,77 @@ internal sealed class BlockAttention(ModelConfig config, int? window)
     {
         using var scope = NewDisposeScope();
         var block = state.Block;
-        var outer = QueriesToBatches(block, block.GradientToSlots(outputGradient).view(block.SlotCount, config.HeadCount, _size));
-        var queries = block.Tiles(window).Select((tile, index) => BackwardTile(state, prefix, (tile, index), outer, own, ofPrefix)).ToArray();
-        return Assemble(block, Join(queries).mul_(_scale), own).MoveToOuterDisposeScope();
-    }
-
-    /// <summary>Adds a tile's part to the keys' and values' gradients and returns dL/dqueries [gKG, t*R, D], of the scaled ones.</summary>
-    private Tensor BackwardTile(BlockState state, BlockState? prefix, (ScoreTile Tile, int Index) at, Tensor outerOfBlock, KeyValueGradient own, KeyValueGradient? ofPrefix)
-    {
-        using var scope = NewDisposeScope();
-        var tile = at.Tile;
-        var probabilities = state.Probabilities.Count > 0 ? state.Probabilities[at.Index] : Probabilities(state, prefix, tile);
-        var (queries, outer) = (Rows(state.Queries, tile), Rows(outerOfBlock, tile));
-        own.AddValues(OwnPart(probabilities, tile).transpose(1, 2), outer, tile.FirstKey);
-        var scores = outer.bmm(Seen(state.Values, tile).transpose(1, 2));
-        if (prefix is not null)
+        var outer = ToBatches(block, block.GradientToSlots(outputGradient).view(block.SlotCount, config.HeadCount, _size), _repeats);
+        var tiles = Tiles(block, outputGradient);
+        var queries = state.Queries.empty_like();
+        ForHeads(state, prefix, (head, index) =>
         {
-            ofPrefix!.AddValues(PrefixPart(state.Block, probabilities).transpose(1, 2), Wide(state.Block, outer));
-            scores = Beside(Wide(state.Block, outer).bmm(prefix.Values.transpose(1, 2)), scores);
-        }
-        scores.mul_(probabilities);
-        scores.addcmul_(probabilities, scores.sum(-1, keepdim: true), -1); // the derivative of softmax
-        own.AddKeys(OwnPart(scores, tile).transpose(1, 2), queries, tile.FirstKey);
-        var gradient = OwnPart(scores, tile).bmm(Seen(state.Keys, tile));
-        if (prefix is not null)
-        {
-            ofPrefix!.AddKeys(PrefixPart(state.Block, scores).transpose(1, 2), Wide(state.Block, queries));
-            gradient = Wide(state.Block, gradient).baddbmm(PrefixPart(state.Block, scores), prefix.Keys).view(gradient.shape);
-        }
-        return gradient.MoveToOuterDisposeScope();
+            var (ofHead, outerOfHead, sums, ofItsPrefix) = (head.Of(queries), head.Of(outer), own.Of(index, block.RowsPerGroup), ofPrefix?.Of(index, 1));
+            for (var tile = 0; tile < tiles.Length; tile++)
+            {
+                using var tileScope = NewDisposeScope();
+                var probabilities = state.Probabilities.Count > 0 ? state.Probabilities[index * tiles.Length + tile] : head.Probabilities(tiles[tile]);
+                var gradient = head.Backward(tiles[tile], probabilities, head.RowsOf(outerOfHead, tiles[tile]).contiguous(), sums, ofItsPrefix);
+                head.RowsOf(ofHead, tiles[tile]).copy_(gradient).mul_(_scale);
+            }
+        });
+        return Assemble(block, queries, own).MoveToOuterDisposeScope();
     }
 
-    /// <summary>[gKG, t*R, P+k]: softmax over the prefix and the row's own tokens.</summary>
-    private Tensor Probabilities(BlockState state, BlockState? prefix, ScoreTile tile)
-    {
-        using var scope = NewDisposeScope();
-        var queries = Rows(state.Queries, tile);
-        var scores = queries.bmm(Seen(state.Keys, tile).transpose(1, 2));
-        var mask = state.Block.OwnMask(tile, _repeats, window, scores.dtype);
-        scores.narrow(2, tile.KeyCount - mask.shape[2], mask.shape[2]).add_(mask);
-        if (prefix is not null) scores = Beside(PrefixScores(state.Block, tile, queries, prefix), scores);
-        return scores.softmax(-1).MoveToOuterDisposeScope();
-    }
+    private int HeadsOf(SequenceBlock block) => block.Groups * _keyHeads;
 
-    private Tensor PrefixScores(SequenceBlock block, ScoreTile tile, Tensor queries, BlockState prefix)
+    private void ForHeads(BlockState state, BlockState? prefix, Action<AttentionHead, int> work) => ComputeThreads.Shared.ForEach(HeadsOf(state.Block), index =>
     {
         using var scope = NewDisposeScope();
-        var scores = Wide(block, queries).bmm(prefix.Keys.transpose(1, 2));
-        if (block.PrefixMask(window, scores.dtype) is { } mask)
-        {
-            var rows = mask.shape[3] == 1 ? mask : mask.narrow(3, tile.First, tile.Count);
-            scores.view(block.Groups, _keyHeads, block.RowsPerGroup, tile.Count, _repeats, prefix.Block.Width).add_(rows);
-        }
-        return scores.MoveToOuterDisposeScope();
-    }
+        work(new AttentionHead(state, prefix, index, _repeats), index);
+    });
 
-    private Tensor Output(BlockState state, BlockState? prefix, ScoreTile tile, Tensor probabilities)
+    /// <summary>The tiles with their masks, which are made once for all heads.</summary>
+    private MaskedTile[] Tiles(SequenceBlock block, Tensor like)
     {
-        using var scope = NewDisposeScope();
-        var output = OwnPart(probabilities, tile).bmm(Seen(state.Values, tile));
-        if (prefix is not null) output = Wide(state.Block, output).baddbmm(PrefixPart(state.Block, probabilities), prefix.Values).view(output.shape);
-        return output.MoveToOuterDisposeScope();
+        var prefix = block.Prefix is null ? null : block.PrefixMask(window, like.dtype);
+        return [.. block.Tiles(window).Select(tile => new MaskedTile(tile, block.OwnMask(tile, _repeats, window, like.dtype), prefix, _keyHeads))];
     }
 
     private Tensor Assemble(SequenceBlock block, Tensor queries, KeyValueGradient own)
     {
         using var scope = NewDisposeScope();
-        var (g, G, t, heads) = (block.Groups, block.RowsPerGroup, block.Width, config.HeadCount);
+        var heads = config.HeadCount;
         var slots = queries.new_empty([block.SlotCount, heads + 2 * _keyHeads, _size]);
-        slots.narrow(1, 0, heads).view(g, G, t, _keyHeads, _repeats, _size).copy_(QueriesFromBatches(block, queries));
-        slots.narrow(1, heads, _keyHeads).view(g, G, t, _keyHeads, _size).copy_(KeysFromBatches(block, own.Keys));
-        slots.narrow(1, heads + _keyHeads, _keyHeads).view(g, G, t, _keyHeads, _size).copy_(KeysFromBatches(block, own.Values));
+        foreach (var (batches, first, repeats) in new[] { (queries, 0, _repeats), (own.Keys, heads, 1), (own.Values, heads + _keyHeads, 1) })
+            CopyRows(InBatches(block, slots.narrow(1, first, _keyHeads * repeats), repeats), batches.view(BatchShape(block, repeats)));
         return block.FromSlots(slots).MoveToOuterDisposeScope();
     }
 
-    private Tensor QueriesToBatches(SequenceBlock block, Tensor slots)
+    /// <summary>Slots [slots, heads, D] as batches, times a factor.</summary>
+    private Tensor ToBatches(SequenceBlock block, Tensor slots, int repeats, double factor = 1)
     {
         using var scope = NewDisposeScope();
-        var ordered = slots.view(block.Groups, block.RowsPerGroup, block.Width, _keyHeads, _repeats, _size).permute(0, 3, 1, 2, 4, 5);
-        var batches = ordered.new_empty(ordered.shape).copy_(ordered);
-        return batches.view((long)block.Groups * _keyHeads * block.RowsPerGroup, (long)block.Width * _repeats, _size).MoveToOuterDisposeScope();
+        var batches = slots.new_empty(BatchShape(block, repeats));
+        CopyRows(batches, InBatches(block, slots, repeats), factor);
+        return batches.view((long)HeadsOf(block) * block.RowsPerGroup, (long)block.Width * repeats, _size).MoveToOuterDisposeScope();
     }
 
-    private Tensor KeysToBatches(SequenceBlock block, Tensor slots)
+    /// <summary>Query batches as slots [slots, heads * D].</summary>
+    private Tensor FromBatches(SequenceBlock block, Tensor batches)
     {
         using var scope = NewDisposeScope();
-        var ordered = slots.view(block.Groups, block.RowsPerGroup, block.Width, _keyHeads, _size).permute(0, 3, 1, 2, 4);
-        var batches = ordered.new_empty(ordered.shape).copy_(ordered);
-        return batches.view((long)block.Groups * _keyHeads * block.RowsPerGroup, block.Width, _size).MoveToOuterDisposeScope();
+        var slots = batches.new_empty([block.SlotCount, config.HeadCount, _size]);
+        CopyRows(InBatches(block, slots, _repeats), batches.view(BatchShape(block, _repeats)));
+        return slots.view(block.SlotCount, -1).MoveToOuterDisposeScope();
     }
 
-    private Tensor QueriesFromBatches(SequenceBlock block, Tensor batches) =>
-        batches.view(block.Groups, _keyHeads, block.RowsPerGroup, block.Width, _repeats, _size).permute(0, 2, 3, 1, 4, 5);
+    /// <summary>[g, K, G, T, R, D].</summary>
+    private long[] BatchShape(SequenceBlock block, int repeats) => [block.Groups, _keyHeads, block.RowsPerGroup, block.Width, repeats, _size];
 
-    private Tensor KeysFromBatches(SequenceBlock block, Tensor batches) =>
-        batches.view(block.Groups, _keyHeads, block.RowsPerGroup, block.Width, _size).permute(0, 2, 3, 1, 4);
+    /// <summary>A view of slots in the order of batches.</summary>
+    private Tensor InBatches(SequenceBlock block, Tensor slots, int repeats) =>
+        slots.view(block.Groups, block.RowsPerGroup, block.Width, _keyHeads, repeats, _size).permute(0, 3, 1, 2, 4, 5);
 
-    /// <summary>The rows of a tile, contiguous: [gKG, t*R, D].</summary>
-    private Tensor Rows(Tensor queries, ScoreTile tile)
+    private static void CopyRows(Tensor to, Tensor from, double factor = 1) => ComputeThreads.Shared.ForRanges(to.shape[3], 16, (first, count) =>
     {
         using var scope = NewDisposeScope();
-        return queries.narrow(1, (long)tile.First * _repeats, (long)tile.Count * _repeats).contiguous().MoveToOuterDisposeScope();
-    }
-
-    private static Tensor Seen(Tensor keys, ScoreTile tile) => keys.narrow(1, tile.FirstKey, tile.KeyCount);
-
-    /// <summary>[gKG, rows, ...] as [gK, G*rows, ...]: all rows of a group against its prefix.</summary>
-    private Tensor Wide(SequenceBlock block, Tensor rows) => rows.view((long)block.Groups * _keyHeads, block.RowsPerGroup * rows.shape[1], rows.shape[2]);
-
-    private static Tensor Beside(Tensor toPrefix, Tensor toOwn) => cat([toPrefix.view(toOwn.shape[0], toOwn.shape[1], -1), toOwn], dim: 2);
-
-    private static Tensor OwnPart(Tensor scores, ScoreTile tile) => scores.narrow(2, scores.shape[2] - tile.KeyCount, tile.KeyCount);
-
-    private Tensor PrefixPart(SequenceBlock block, Tensor scores) => Wide(block, scores).narrow(2, 0, block.Prefix!.Width);
-
-    private static Tensor Join(IReadOnlyList<Tensor> tiles) => tiles.Count == 1 ? tiles[0] : cat([.. tiles], dim: 1);
+        var part = to.narrow(3, first, count).copy_(from.narrow(3, first, count));
+        if (factor != 1) part.mul_(factor);
+    });
 }

@@ -110,10 +110,10 @@ internal sealed class DecoderModel
     {
         using var scope = NewDisposeScope();
         var batch = pass.Batch;
-        var (hidden, weightPerToken) = RmsNorm.Backward(pass.FinalNorm, _norm.Value, headInput.mul_(pass.InverseTemperatures));
-        _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
-        var residual = hidden.new_zeros([batch.TokenCount, Config.HiddenSize]);
-        residual.index_add_(0, batch.Predictors, hidden, 1);
+        var weight = RmsNorm.Backward(pass.FinalNorm, _norm.Value, headInput.mul_(pass.InverseTemperatures));
+        _norm.Gradient?.add_(weight);
+        var residual = headInput.new_zeros([batch.TokenCount, Config.HiddenSize]);
+        residual.index_add_(0, batch.Predictors, headInput, 1);
         var (balanceLoss, balance) = routerBalance == 0 ? (0, null) : pass.Balance(Config.Mixture!);
         balance?.mul_(routerBalance);
         for (var layer = Config.LayerCount - 1; layer >= 0; layer--)
@@ -136,7 +136,8 @@ internal sealed class DecoderModel
         {
             var x = _embedding.Value.index_select(0, batch.TokenIds);
             for (var layer = 0; layer < Config.LayerCount; layer++) x = Advance(layer, x, pass, keep);
-            pass.SetHead(RmsNorm.Normalize(x.index_select(0, batch.Predictors), Config.RmsNormEpsilon), _norm.Value, batch.InverseTemperatures.to_type(_precision).unsqueeze(1));
+            var (normed, norm) = RmsNorm.Forward(x.index_select(0, batch.Predictors), _norm.Value, Config.RmsNormEpsilon);
+            pass.SetHead(norm, normed, batch.InverseTemperatures.to_type(_precision).unsqueeze(1));
             return pass;
         }
         catch

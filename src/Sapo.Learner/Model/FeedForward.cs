@@ -32,8 +32,7 @@ internal sealed class FeedForward
     public (Tensor Sum, FeedForwardState State) Forward(Tensor x)
     {
         using var scope = NewDisposeScope();
-        var norm = RmsNorm.Normalize(x, _epsilon);
-        var normed = RmsNorm.Scale(norm, _norm.Value);
+        var (normed, norm) = RmsNorm.Forward(x, _norm.Value, _epsilon);
         Tensor sum;
         FeedForwardState state;
         if (_mixture is not null)
@@ -61,8 +60,7 @@ internal sealed class FeedForward
         var normedGradient = state.Mixture is { } mixture
             ? _mixture!.Backward(mixture, normed, residual, balanceGradient)
             : _dense!.Backward(normed, state.GateUp!, residual);
-        var (input, weightPerToken) = RmsNorm.Backward(state.Norm, _norm.Value, normedGradient);
-        _norm.Gradient?.add_(weightPerToken.sum(dim: 0));
-        residual.add_(input);
+        var weight = RmsNorm.Backward(state.Norm, _norm.Value, normedGradient, residual);
+        _norm.Gradient?.add_(weight);
     }
 }

@@ -62,14 +62,14 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>What entered a layer, if that is what was kept.</summary>
     public Tensor? InputOf(int layer) => _inputs[layer];
 
-    /// <summary>Takes over the final norm and computes the head's input.</summary>
-    public void SetHead(NormState finalNorm, Tensor weight, Tensor inverseTemperatures)
+    /// <summary>Takes over the final norm and its output, which becomes the head's input.</summary>
+    public void SetHead(NormState finalNorm, Tensor normed, Tensor inverseTemperatures)
     {
         using var scope = NewDisposeScope();
         finalNorm.Normalized.DetachFromDisposeScope();
         finalNorm.InverseRoot.DetachFromDisposeScope();
         FinalNorm = finalNorm;
-        _headInput = RmsNorm.Scale(finalNorm, weight).mul_(inverseTemperatures).DetachFromDisposeScope();
+        _headInput = normed.mul_(inverseTemperatures).DetachFromDisposeScope();
         _inverseTemperatures = inverseTemperatures.DetachFromDisposeScope();
     }
 

@@ -1,5 +1,6 @@
 // down(silu(gate(x)) * up(x)), gate and up in one product. With s = sigmoid(gate) and silu = gate * s:
 //   d up = d * silu        d gate = d * up * (s + silu - s * silu)
+using Sapo.Learner.Compute;
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
@@ -40,23 +41,35 @@ internal sealed class GatedMlp
     public Tensor Backward(Tensor x, Tensor gateUp, Tensor gradient)
     {
         using var scope = NewDisposeScope();
+        var activated = _down.Backward(Activate(gateUp), gradient);
+        var gateUpGradient = gateUp.empty_like();
+        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) =>
+            Slopes(gateUp.narrow(0, first, count), activated.narrow(0, first, count), gateUpGradient.narrow(0, first, count)));
+        return _gateUp.Backward(x, gateUpGradient).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>From d to d gate and d up, for some rows.</summary>
+    private static void Slopes(Tensor gateUp, Tensor activated, Tensor gateUpGradient)
+    {
         var (gate, up) = Halves(gateUp);
+        var (gateGradient, upGradient) = Halves(gateUpGradient);
         var sigmoid = gate.sigmoid();
         var silu = gate * sigmoid;
-        var activated = _down.Backward(silu * up, gradient);
-        var gateUpGradient = gateUp.empty_like();
-        var (gateGradient, upGradient) = Halves(gateUpGradient);
         upGradient.copy_(activated).mul_(silu);
         var slope = sigmoid.addcmul_(silu, sigmoid, -1).add_(silu);
         gateGradient.copy_(activated).mul_(up).mul_(slope);
-        return _gateUp.Backward(x, gateUpGradient).MoveToOuterDisposeScope();
     }
 
     private static Tensor Activate(Tensor gateUp)
     {
         using var scope = NewDisposeScope();
-        var (gate, up) = Halves(gateUp);
-        return gate.silu().mul_(up).MoveToOuterDisposeScope();
+        var activated = gateUp.new_empty([gateUp.shape[0], gateUp.shape[1] / 2]);
+        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) =>
+        {
+            var (gate, up) = Halves(gateUp.narrow(0, first, count));
+            activated.narrow(0, first, count).copy_(gate.silu()).mul_(up);
+        });
+        return activated.MoveToOuterDisposeScope();
     }
 
     private static (Tensor Gate, Tensor Up) Halves(Tensor gateUp)

@@ -8,6 +8,7 @@
 //
 // Where a rollout truncated its distribution, ids outside the kept set get a penalty so low that their p is exactly 0.
 using Sapo.Learner.Batches;
+using Sapo.Learner.Compute;
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
@@ -24,10 +25,10 @@ internal sealed class LanguageHead
     public const long DefaultChunkBytes = 64L << 20;
 
     /// <summary>
-    /// Bytes of log-probabilities that a pass may keep for its backward pass. With two chunks at work the head then needs at most
-    /// 224 MiB beside its input and its input's gradient, whatever vocabulary and batch.
+    /// Bytes of log-probabilities that a pass may keep for its backward pass. With the chunk at work the head then needs at most
+    /// 256 MiB beside its input and its input's gradient, whatever vocabulary and batch.
     /// </summary>
-    public const long KeptBytes = 96L << 20;
+    public const long KeptBytes = 192L << 20;
 
     private const double Excluded = -1e30; // finite, so that 0 * x is 0 in the entropy; exp(-1e30) is 0 in every precision
 
@@ -56,7 +57,7 @@ internal sealed class LanguageHead
         {
             using var chunkScope = NewDisposeScope();
             var logDistributions = LogDistributions(hidden, batch, chunk);
-            Write(values, chunk.First, logDistributions.gather(1, Targets(batch, chunk)), Entropies(logDistributions, logDistributions.exp()));
+            Write(values, logDistributions, batch, chunk);
             keptBytes += logDistributions.numel() * logDistributions.ElementSize;
             if (kept is not null && keptBytes <= KeptBytes) kept.Add(logDistributions.DetachFromDisposeScope());
         }
@@ -84,15 +85,10 @@ internal sealed class LanguageHead
         {
             using var chunkScope = NewDisposeScope();
             var logDistributions = index < kept?.Count ? kept[index] : LogDistributions(hidden, batch, chunk);
-            var targets = Targets(batch, chunk);
-            var slope = toLogProbs.narrow(0, chunk.First, chunk.Count);
-            if (values is not null) Write(values, chunk.First, logDistributions.gather(1, targets), Entropies(logDistributions, logDistributions.exp()));
-            var gradient = toEntropies is null
-                ? logDistributions.exp_().mul_(-slope)
-                : MixedGradient(logDistributions, slope, toEntropies.narrow(0, chunk.First, chunk.Count));
-            gradient.scatter_add_(1, targets, slope);
-            _weight.Gradient?.addmm_(gradient.t(), hidden.narrow(0, chunk.First, chunk.Count));
-            hiddenGradient.narrow(0, chunk.First, chunk.Count).copy_(gradient.mm(_weight.Value));
+            if (values is not null) Write(values, logDistributions, batch, chunk);
+            var gradient = ToGradient(logDistributions, Targets(batch, chunk), toLogProbs.narrow(0, chunk.First, chunk.Count), toEntropies?.narrow(0, chunk.First, chunk.Count));
+            if (_weight.Gradient is { } sum) Products.AddTo(sum, gradient.t(), hidden.narrow(0, chunk.First, chunk.Count));
+            hiddenGradient.narrow(0, chunk.First, chunk.Count).copy_(Products.Of(gradient, _weight.Value));
             logDistributions.Dispose();
         }
         return hiddenGradient.MoveToOuterDisposeScope();
@@ -110,7 +106,12 @@ internal sealed class LanguageHead
     {
         using var scope = NewDisposeScope();
         var logits = Logits(hidden.narrow(0, chunk.First, chunk.Count), batch, chunk.First, weight ?? _weight.Value);
-        return logits.log_softmax(1).MoveToOuterDisposeScope();
+        ComputeThreads.Shared.ForBlocks(logits, (first, count, _) =>
+        {
+            var rows = logits.narrow(0, first, count);
+            rows.copy_(rows.log_softmax(1));
+        });
+        return logits.MoveToOuterDisposeScope();
     }
 
     /// <summary>A copy of the projection [vocabulary, hidden] as it is now; the caller disposes it.</summary>
@@ -120,7 +121,7 @@ internal sealed class LanguageHead
     public Tensor AllLogits(Tensor hidden)
     {
         using var scope = NewDisposeScope();
-        return hidden.mm(_weight.Value.t()).MoveToOuterDisposeScope();
+        return Products.Of(hidden, _weight.Value.t()).MoveToOuterDisposeScope();
     }
 
     /// <summary>[n, 1]: -sum p q; <paramref name="probabilities"/> is overwritten.</summary>
@@ -130,26 +131,43 @@ internal sealed class LanguageHead
         return probabilities.mul_(logDistributions).sum(1, keepdim: true).neg_().MoveToOuterDisposeScope();
     }
 
+    /// <summary>dL/dlogits [n, vocabulary], in the memory of the log-distributions.</summary>
+    /// <param name="logDistributions">[n, vocabulary]: q.</param>
+    /// <param name="targets">[n, 1].</param>
+    /// <param name="toLogProbs">[n, 1]: dL/dl.</param>
+    /// <param name="toEntropies">[n, 1]: dL/dH, or null for zeros.</param>
+    private static Tensor ToGradient(Tensor logDistributions, Tensor targets, Tensor toLogProbs, Tensor? toEntropies)
+    {
+        ComputeThreads.Shared.ForBlocks(logDistributions, (first, count, _) =>
+        {
+            var (rows, slope) = (logDistributions.narrow(0, first, count), toLogProbs.narrow(0, first, count));
+            if (toEntropies is null) rows.exp_().mul_(-slope);
+            else rows.copy_(MixedGradient(rows, slope, toEntropies.narrow(0, first, count)));
+            rows.scatter_add_(1, targets.narrow(0, first, count), slope);
+        });
+        return logDistributions;
+    }
+
     /// <summary>[n, vocabulary]: -p (dL/dl + dL/dH (q + H)), in which the target's own dL/dl is still missing; <paramref name="logDistributions"/> is overwritten.</summary>
     private static Tensor MixedGradient(Tensor logDistributions, Tensor toLogProbs, Tensor toEntropies)
     {
-        using var scope = NewDisposeScope();
         var probabilities = logDistributions.exp();
-        var entropies = Entropies(logDistributions, probabilities);
-        probabilities.copy_(logDistributions).exp_(); // again, rather than a third chunk of memory
-        return probabilities.mul_(logDistributions.add_(entropies).mul_(toEntropies).add_(toLogProbs).neg_()).MoveToOuterDisposeScope();
+        var entropies = Entropies(logDistributions, probabilities.clone());
+        return probabilities.mul_(logDistributions.add_(entropies).mul_(toEntropies).add_(toLogProbs).neg_());
     }
 
-    private static void Write(HeadResult values, long first, Tensor logProbs, Tensor entropies)
-    {
-        HostArrays.Double(logProbs).CopyTo(values.LogProbs, first);
-        HostArrays.Double(entropies).CopyTo(values.Entropies, first);
-    }
+    private static void Write(HeadResult values, Tensor logDistributions, PackedTokens batch, (long First, long Count) chunk) =>
+        ComputeThreads.Shared.ForBlocks(logDistributions, (first, count, _) =>
+        {
+            var rows = logDistributions.narrow(0, first, count);
+            HostArrays.Double(rows.gather(1, Targets(batch, (chunk.First + first, count)))).CopyTo(values.LogProbs, chunk.First + first);
+            HostArrays.Double(Entropies(rows, rows.exp())).CopyTo(values.Entropies, chunk.First + first);
+        });
 
     private static Tensor Logits(Tensor hidden, PackedTokens batch, long first, Tensor weight)
     {
         using var scope = NewDisposeScope();
-        var logits = hidden.mm(weight.t());
+        var logits = Products.Of(hidden, weight.t());
         if (batch.KeptTokenIds is { } kept) Exclude(logits, kept, first);
         return logits.MoveToOuterDisposeScope();
     }

@@ -2,6 +2,7 @@
 // by the kernels, the weights' gradient is added in the weights' own precision. The matrix is rounded whenever it is used:
 // that costs a pass over it, no memory that lasts, and cannot become stale.
 using Sapo.Learner.Adapters;
+using Sapo.Learner.Compute;
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
@@ -37,10 +38,13 @@ internal sealed class Linear(Parameter weight, Parameter? bias, ScalarType? prod
     {
         using var scope = NewDisposeScope();
         var narrow = Narrow(gradient);
-        if (productType is null) weight.Gradient?.addmm_(gradient.t(), x);
-        else weight.Gradient?.add_(narrow.t().mm(Narrow(x)));
+        if (weight.Gradient is { } sum)
+        {
+            if (productType is null) Products.AddTo(sum, gradient.t(), x);
+            else sum.add_(Products.Of(narrow.t(), Narrow(x)));
+        }
         bias?.Gradient?.add_(gradient.sum(dim: 0));
-        var input = Widen(narrow.mm(Narrow(weight.Value)));
+        var input = Widen(Products.Of(narrow, Narrow(weight.Value)));
         adapter?.Backward(x, gradient, input);
         return input.MoveToOuterDisposeScope();
     }
@@ -50,8 +54,9 @@ internal sealed class Linear(Parameter weight, Parameter? bias, ScalarType? prod
     {
         using var scope = NewDisposeScope();
         var transposed = Narrow(weight.Value).t();
-        if (added is null) return Widen(Narrow(x).mm(transposed)).MoveToOuterDisposeScope();
-        return (productType is null ? added.addmm(x, transposed) : added.add(Narrow(x).mm(transposed))).MoveToOuterDisposeScope();
+        if (productType is null) return Products.Of(x, transposed, added).MoveToOuterDisposeScope();
+        var product = Products.Of(Narrow(x), transposed);
+        return (added is null ? Widen(product) : added.add(product)).MoveToOuterDisposeScope();
     }
 
     private Tensor Narrow(Tensor values) => productType is { } type ? values.to_type(type) : values.alias();

@@ -3,6 +3,7 @@
 // The backward pass turns the gradient back: the same with -sin.
 using TorchSharp;
 using Sapo.Core.Models;
+using Sapo.Learner.Compute;
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Model;
@@ -31,11 +32,21 @@ internal sealed class RotaryEmbedding : IDisposable
         _sin = angles.sin().to_type(precision).index_select(0, rows).unsqueeze(1).DetachFromDisposeScope();
     }
 
-    /// <summary>Turns heads [N, heads, D] to their positions.</summary>
-    public Tensor Turn(Tensor heads) => Turn(heads, 1);
+    /// <summary>Heads [N, heads, D], turned to their positions.</summary>
+    public Tensor Turn(Tensor heads)
+    {
+        using var scope = NewDisposeScope();
+        var turned = heads.new_empty(heads.shape);
+        ComputeThreads.Shared.ForBlocks(turned, (first, count, _) => Turn(heads.narrow(0, first, count), turned.narrow(0, first, count), first, 1));
+        return turned.MoveToOuterDisposeScope();
+    }
 
-    /// <summary>Turns gradients back.</summary>
-    public Tensor TurnBack(Tensor gradient) => Turn(gradient, -1);
+    /// <summary>Turns gradients [N, heads, D] back, in place.</summary>
+    public void TurnBack(Tensor gradient) => ComputeThreads.Shared.ForBlocks(gradient, (first, count, _) =>
+    {
+        var part = gradient.narrow(0, first, count);
+        Turn(part.clone(), part, first, -1);
+    });
 
     /// <inheritdoc />
     public void Dispose()
@@ -44,13 +55,11 @@ internal sealed class RotaryEmbedding : IDisposable
         _sin.Dispose();
     }
 
-    private Tensor Turn(Tensor heads, int direction)
+    private void Turn(Tensor heads, Tensor turned, long firstToken, int direction)
     {
-        using var scope = NewDisposeScope();
-        var half = heads.shape[2] / 2;
-        var turned = heads * _cos;
-        turned.narrow(2, 0, half).addcmul_(heads.narrow(2, half, half), _sin, -direction);
-        turned.narrow(2, half, half).addcmul_(heads.narrow(2, 0, half), _sin, direction);
-        return turned.MoveToOuterDisposeScope();
+        var (cos, sin, half) = (_cos.narrow(0, firstToken, heads.shape[0]), _sin.narrow(0, firstToken, heads.shape[0]), heads.shape[2] / 2);
+        turned.copy_(heads).mul_(cos);
+        turned.narrow(2, 0, half).addcmul_(heads.narrow(2, half, half), sin, -direction);
+        turned.narrow(2, half, half).addcmul_(heads.narrow(2, 0, half), sin, direction);
     }
 }

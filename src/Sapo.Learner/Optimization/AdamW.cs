@@ -1,6 +1,7 @@
 // AdamW with decoupled weight decay (arXiv 1711.05101) on flat buffers, in the order of operations of torch.optim.AdamW:
 //   p *= 1 - lr wd;  m += (1 - b1)(g - m);  v = b2 v + (1 - b2) g^2;  p -= lr / (1 - b1^k) * m / (sqrt(v) / sqrt(1 - b2^k) + eps)
 // The buffers are walked in blocks that stay in a core's cache through the operations of a step.
+using Sapo.Learner.Compute;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -9,9 +10,6 @@ namespace Sapo.Learner.Optimization;
 /// <summary>An optimizer with its own moments. It reads and writes weights and gradients that others own.</summary>
 internal sealed class AdamW : IDisposable
 {
-    /// <summary>Elements per block on the CPU: four blocks of this size (weights, gradients, both moments) are 1 MiB in Float32.</summary>
-    private const long CacheBlock = 1 << 16;
-
     private readonly Tensor _weights, _gradients;
     private readonly long _decayed;
 
@@ -47,14 +45,8 @@ internal sealed class AdamW : IDisposable
         Steps++;
         var stepSize = learningRate / (1 - Math.Pow(Options.Beta1, Steps));
         var rootCorrection = Math.Sqrt(1 - Math.Pow(Options.Beta2, Steps));
-        var (count, block) = (_weights.shape[0], _weights.device_type == DeviceType.CPU ? CacheBlock : _weights.shape[0]);
-        for (long first = 0; first < count;)
-        {
-            var end = Math.Min(first + block, count);
-            if (first < _decayed && end > _decayed) end = _decayed; // a block is decayed or it is not
-            Update(first, end - first, first < _decayed ? 1 - learningRate * Options.WeightDecay : 1, stepSize, rootCorrection, gradientScale);
-            first = end;
-        }
+        Update(0, _decayed, 1 - learningRate * Options.WeightDecay, stepSize, rootCorrection, gradientScale);
+        Update(_decayed, _weights.shape[0] - _decayed, 1, stepSize, rootCorrection, gradientScale);
     }
 
     /// <inheritdoc />
@@ -64,15 +56,19 @@ internal sealed class AdamW : IDisposable
         SecondMoment.Dispose();
     }
 
-    private void Update(long first, long count, double keep, double stepSize, double rootCorrection, double gradientScale)
+    private void Update(long start, long length, double keep, double stepSize, double rootCorrection, double gradientScale)
     {
+        if (length == 0) return;
         using var scope = NewDisposeScope();
-        var (weight, gradient) = (_weights.narrow(0, first, count), _gradients.narrow(0, first, count));
-        var (m, v) = (FirstMoment.narrow(0, first, count), SecondMoment.narrow(0, first, count));
-        if (gradientScale != 1) gradient.mul_(gradientScale);
-        if (keep != 1) weight.mul_(keep);
-        m.add_((gradient - m).mul_(1 - Options.Beta1));
-        v.mul_(Options.Beta2).addcmul_(gradient, gradient, 1 - Options.Beta2);
-        weight.addcdiv_(m, v.sqrt().div_(rootCorrection).add_(Options.Epsilon), -stepSize);
+        ComputeThreads.Shared.ForBlocks(_weights.narrow(0, start, length), (first, count, _) =>
+        {
+            var (weight, gradient) = (_weights.narrow(0, start + first, count), _gradients.narrow(0, start + first, count));
+            var (m, v) = (FirstMoment.narrow(0, start + first, count), SecondMoment.narrow(0, start + first, count));
+            if (gradientScale != 1) gradient.mul_(gradientScale);
+            if (keep != 1) weight.mul_(keep);
+            m.add_((gradient - m).mul_(1 - Options.Beta1));
+            v.mul_(Options.Beta2).addcmul_(gradient, gradient, 1 - Options.Beta2);
+            weight.addcdiv_(m, v.sqrt().div_(rootCorrection).add_(Options.Epsilon), -stepSize);
+        });
     }
 }

@@ -1,4 +1,5 @@
 using Sapo.Core;
+using Sapo.Learner.Compute;
 using Sapo.Learner.Model;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -11,18 +12,22 @@ internal static class GradientClip
     /// <summary>PyTorch's clip_grad_norm_ adds this to the norm it divides by.</summary>
     private const double NormEpsilon = 1e-6;
 
+    /// <summary>Elements whose squares are summed in the gradients' own precision.</summary>
+    private const long Block = 1 << 20;
+
     /// <summary>The norm of a flat buffer, summed in double precision block by block; NaN or infinite when a gradient is.</summary>
     public static double Norm(Tensor gradients)
     {
-        const long block = 1 << 20;
-        double squares = 0;
-        for (long first = 0; first < gradients.shape[0]; first += block)
+        using var scope = NewDisposeScope();
+        var squares = new double[(gradients.shape[0] + Block - 1) / Block];
+        ComputeThreads.Shared.ForEach(squares.Length, block =>
         {
-            using var scope = NewDisposeScope();
-            var norm = gradients.narrow(0, first, Math.Min(block, gradients.shape[0] - first)).norm().ToDouble();
-            squares += norm * norm;
-        }
-        return Math.Sqrt(squares);
+            using var blockScope = NewDisposeScope();
+            var first = block * Block;
+            var norm = gradients.narrow(0, first, Math.Min(Block, gradients.shape[0] - first)).norm().ToDouble();
+            squares[block] = norm * norm;
+        });
+        return Math.Sqrt(squares.Sum());
     }
 
     /// <summary>What gradients are multiplied with: min(1, max / (norm + 1e-6)), or 1 without a limit.</summary>

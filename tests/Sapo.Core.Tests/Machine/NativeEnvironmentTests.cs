@@ -12,7 +12,7 @@ public sealed partial class NativeEnvironmentTests
         var processor = ProcessorInfo.Parse("flags : avx2 fma\n");
         var settings = NativeEnvironment.Choose(new ThreadBudget(8, 3, 5), processor).ToDictionary(setting => setting.Name, setting => setting.Value, StringComparer.Ordinal);
         Assert.Equal("5", settings["OMP_NUM_THREADS"]);
-        Assert.Equal("5", settings["OPENBLAS_NUM_THREADS"]);
+        Assert.Equal("1", settings["OPENBLAS_NUM_THREADS"]);
         Assert.Equal("passive", settings["OMP_WAIT_POLICY"]);
         Assert.Equal("1", settings["ORT_DISABLE_TELEMETRY"]);
         Assert.Equal("Haswell", settings["OPENBLAS_CORETYPE"]);
