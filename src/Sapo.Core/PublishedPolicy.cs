@@ -44,6 +44,12 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
     /// <summary>The decode graph with the sampling head, for the direct ONNX Runtime session. Its initializers point into <see cref="WeightsFile"/>.</summary>
     public const string DecodeGraphFile = "decode.onnx";
 
+    /// <summary>
+    /// The same graph for the engine's own kernels: a product with a matrix is the operator <c>sapo.Linear</c>, and weights are inputs under their Hugging Face names,
+    /// so that one session serves all versions. In 32 bits only.
+    /// </summary>
+    public const string DirectGraphFile = "decode.direct.onnx";
+
     /// <summary>The same graph by GenAI's conventions, for a session over ONNX Runtime GenAI: overlay <c>model.decoder.filename</c> with it.</summary>
     public const string GenAiDecodeGraphFile = "decode.genai.onnx";
 
@@ -69,6 +75,9 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
 
     /// <summary>Whether the folder was written for a precision too; 32 bits are always there.</summary>
     public bool Has(Precision precision) => IsStock ? precision == Precision.Fp32 : Manifest.Files.Any(file => file.Name == DecodeGraphFileOf(precision));
+
+    /// <summary>Whether the engine's own kernels can serve the folder.</summary>
+    public bool HasDirectGraph => Manifest.Files.Any(file => file.Name == DirectGraphFile);
 
     /// <summary>The version.</summary>
     public PolicyVersion Version => new(Manifest.Version);

@@ -1,6 +1,7 @@
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Rollout.Decoding;
+using Sapo.Rollout.Kernels;
 using Sapo.Rollout.Scheduling;
 
 namespace Sapo.Rollout;
@@ -27,7 +28,7 @@ public sealed record EngineFootprint(long VersionBytes, long KeyValueBytes)
         var multiplied = ElementBytes(precision) * (config.ParameterCount - (config.TieWordEmbeddings ? 0 : embedding));
         var lookedUp = precision is Precision.Int8 or Precision.Int4 ? sizeof(float) * embedding : config.TieWordEmbeddings ? 0 : ElementBytes(precision) * embedding;
         return new EngineFootprint(
-            (long)(multiplied + lookedUp + (options.Prepack == "never" ? 0 : multiplied)), rows * KeyValueCache.BytesPerRow(config, positions, precision));
+            (long)(multiplied + lookedUp + (MatrixProductsOf.Options(options, hasDirectGraph: true) is MatrixProducts.Direct or MatrixProducts.Never ? 0 : multiplied)), rows * KeyValueCache.BytesPerRow(config, positions, precision));
     }
 
     /// <summary>Of one weight of a matrix; quantised ones come with a scale of 4 bytes per 32.</summary>

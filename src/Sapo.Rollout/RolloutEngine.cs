@@ -7,6 +7,7 @@ using Sapo.Core.Machine;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Rollout.Decoding;
+using Sapo.Rollout.Kernels;
 using Sapo.Rollout.Policies;
 using Sapo.Rollout.Scheduling;
 using Sapo.Rollout.Tokenization;
@@ -77,6 +78,9 @@ public sealed class RolloutEngine : IAsyncDisposable
     public Task<RolloutGroup> GenerateAsync(Prompt prompt, int groupSize, SamplingOptions sampling, CancellationToken cancel) =>
         GenerateAsync(new GenerationRequest(prompt, groupSize, sampling), cancel);
 
+    /// <summary>Whether this processor has the instructions for <c>engine.prepack: direct</c>.</summary>
+    public static bool MultipliesDirectly => LinearKernel.IsSupported;
+
     /// <summary>Queues a request; many may be under way. A completion's tokens depend on the weights, the seed, the prompt id, its sample index and nothing else.</summary>
     /// <param name="request">The request.</param>
     /// <param name="cancel">Frees the group's slots.</param>
@@ -125,10 +129,11 @@ public sealed class RolloutEngine : IAsyncDisposable
             throw new UserErrorException($"{policy.Folder} is a folder of GenAI's model builder and engine.provider is cuda", "cpu, which it was built for", "Choose the other provider, or import the Hugging Face folder that it was built from");
         if (policy.IsStock && options.Session == "genai")
             throw new UserErrorException($"{policy.Folder} is a folder of GenAI's model builder and engine.session is genai", "ort, which runs its graph directly", "Choose the other session, or import the Hugging Face folder that it was built from");
-        var stock = policy.IsStock ? StockModel.Load(policy, threads, prepack: options.Prepack != "never") : null;
+        var products = MatrixProductsOf.Options(options, policy.HasDirectGraph);
+        var stock = policy.IsStock ? StockModel.Load(policy, threads, prepack: products != MatrixProducts.Never) : null;
         try
         {
-            return Start(policy, stock, options, threads, tokenizer, trace, time);
+            return Start(policy, stock, options, products, threads, tokenizer, trace, time);
         }
         catch
         {
@@ -137,7 +142,7 @@ public sealed class RolloutEngine : IAsyncDisposable
         }
     }
 
-    private static RolloutEngine Start(PublishedPolicy policy, StockModel? stock, EngineOptions options, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
+    private static RolloutEngine Start(PublishedPolicy policy, StockModel? stock, EngineOptions options, MatrixProducts products, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
     {
         var config = stock?.Config ?? ModelConfigReader.Read(policy.Folder);
         var precision = PrecisionNames.Parse(options.Precision);
@@ -150,14 +155,14 @@ public sealed class RolloutEngine : IAsyncDisposable
         {
             loader = stock is not null ? new StockPolicyLoader(stock, rows, positions)
                 : options.Session == "genai" ? new GenAiPolicyLoader(config, rows, options.Slots, positions, threads, precision)
-                : new OrtPolicyLoader(config, rows, positions, threads, precision, options.Provider);
-            loaded = loader.Load(policy, prepack: options.Prepack != "never");
+                : new OrtPolicyLoader(config, rows, positions, threads, precision, products == MatrixProducts.Direct, options.Provider);
+            loaded = loader.Load(policy, prepack: products is MatrixProducts.Before or MatrixProducts.Behind);
             var (weightBytes, mismatch) = (loaded.WeightBytes, loaded.Probe(policy.Manifest.Probe));
             var settings = new SchedulerSettings(
                 options.Slots, options.PromptRows, options.PrefillChunk, options.Swap == "inFlight", options.InFlightKeyValues == "recompute",
                 tokenizer is null ? null : () => tokenizer.CreateStreamingDecoder(skipSpecialTokens: true).Append);
             var scheduler = new SlotScheduler(loaded.Activate(), rows, settings, time, trace);
-            var slot = new PolicySlot(policy, loader, scheduler, options, time, trace);
+            var slot = new PolicySlot(policy, loader, scheduler, products, time, trace);
             return new RolloutEngine(new RequestCheck(config, positions, tokenizer is not null), loader, rows, scheduler, slot, weightBytes) { FirstMismatch = mismatch };
         }
         catch

@@ -33,7 +33,8 @@ internal static class ModelFiles
         var graphs = new OnnxGraphWriter(config, fileOffsets, maxSequenceLength);
         return
         [
-            new ModelFile(PublishedPolicy.DecodeGraphFile, graphs.DecodeGraph),
+            new ModelFile(PublishedPolicy.DecodeGraphFile, () => graphs.DecodeGraph()),
+            new ModelFile(PublishedPolicy.DirectGraphFile, () => graphs.DecodeGraph(direct: true)),
             new ModelFile(PublishedPolicy.GenAiDecodeGraphFile, graphs.GenAiDecodeGraph),
             .. precision == Precision.Fp32 ? [] : ReducedGraphs(new OnnxGraphWriter(config, fileOffsets, maxSequenceLength, precision), precision),
             new ModelFile(GenAiConfig.GraphFile, graphs.LogitsGraph),
@@ -45,7 +46,7 @@ internal static class ModelFiles
 
     private static ModelFile[] ReducedGraphs(OnnxGraphWriter graphs, Precision precision) =>
     [
-        new ModelFile(PublishedPolicy.DecodeGraphFileOf(precision), graphs.DecodeGraph),
+        new ModelFile(PublishedPolicy.DecodeGraphFileOf(precision), () => graphs.DecodeGraph()),
         new ModelFile(PublishedPolicy.GenAiDecodeGraphFileOf(precision), graphs.GenAiDecodeGraph),
     ];
 

@@ -46,6 +46,13 @@ public sealed class StockFolderTests(TinyModel tiny) : IClassFixture<TinyModel>,
     }
 
     [Fact]
+    public async Task StartAsync_OwnProducts_AreRefusedByName()
+    {
+        var error = await Assert.ThrowsAsync<UserErrorException>(() => RolloutEngine.StartAsync(tiny.Stock(), Small with { Prepack = "direct" }, threads: 1, tokenizer: null, default));
+        Assert.Contains(PublishedPolicy.DirectGraphFile, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     [Trait(Golden.TraitName, Golden.TraitValue)]
     public async Task StartAsync_ChangedConfigurations_RunOrAreRefusedAsByGenAi()
     {

@@ -51,10 +51,10 @@ internal sealed record PublishTimes(long Bytes, double PublishSeconds, double Pl
 /// <param name="Ratios">The findings.</param>
 /// <param name="Rollouts">The engine's runs behind them, by name: of each the one of median speed.</param>
 /// <param name="Learner">The learner's two layouts; empty where the engine alone was measured.</param>
-/// <param name="Swap">A version switch.</param>
+/// <param name="Swaps">Version switches.</param>
 /// <param name="Publish">A publish; null where the engine alone was measured.</param>
 internal sealed record ModelBenchmark(
-    ProfiledModelInfo Model, IReadOnlyList<BenchmarkRatio> Ratios, IReadOnlyDictionary<string, RolloutPoint> Rollouts, IReadOnlyList<LearnerPoint> Learner, SwapTimes Swap, PublishTimes? Publish);
+    ProfiledModelInfo Model, IReadOnlyList<BenchmarkRatio> Ratios, IReadOnlyDictionary<string, RolloutPoint> Rollouts, IReadOnlyList<LearnerPoint> Learner, IReadOnlyList<SwapTimes> Swaps, PublishTimes? Publish);
 
 /// <summary>One run of all benchmarks: the content of a results file.</summary>
 /// <param name="Context">Machine, commit, versions, and whether other work was running.</param>

@@ -1,6 +1,7 @@
 // The engine's benchmarks of one model: every run is repeated in turns with the others, each turn gives one ratio, and the
 // median of the turns is stated. So work that comes and goes on the machine meets both sides of a ratio.
 using Sapo.Core.Machine;
+using Sapo.Core.Options;
 using Sapo.Hybrid.Profiling;
 
 namespace Sapo.Benchmarks;
@@ -14,7 +15,7 @@ namespace Sapo.Benchmarks;
 /// <param name="say">Told how far it is.</param>
 internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limits, ThreadBudget budget, LlamaBenchmark? llama, int turns, Action<string> say)
 {
-    private const string Base = "16 slots", Wide = "64 slots", GenAi = "16 slots, session genai", Unpacked = "16 slots, unpacked", OneThread = "16 slots, 1 thread", Alone = "16 slots, groups of 1";
+    private const string Base = "16 slots", Wide = "64 slots", GenAi = "16 slots, session genai", Prepacked = "16 slots, prepacked", Unpacked = "16 slots, unpacked", OneThread = "16 slots, 1 thread", Alone = "16 slots, groups of 1";
     private const string Decoded = "decoded tokens/s", Whole = "tokens/s", Share = "share";
     private const long LargeModel = 300_000_000; // beyond it completions are shorter, so that a turn stays within minutes
 
@@ -37,11 +38,11 @@ internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limit
     {
         for (var turn = 1; turn <= turns; turn++)
         {
-            foreach (var (name, workload, threads, prepacked) in Runs())
+            foreach (var (name, workload, threads, prepack) in Runs())
             {
                 say($"{model.Name}: {name}, turn {turn} of {turns} ...");
                 if (!_points.TryGetValue(name, out var points)) _points.Add(name, points = []);
-                points.Add(await _engine.MeasureAsync(workload, threads, prepacked, cancel));
+                points.Add(await _engine.MeasureAsync(workload, threads, prepack, cancel));
             }
             say($"{model.Name}: GenAI with its own sampler, turn {turn} of {turns} ...");
             _stockGenAi.Add(StockGenAiBenchmark.TokensPerSecond(model.Policy, Workload, model.Config.VocabSize, budget.EngineThreads));
@@ -53,14 +54,15 @@ internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limit
         return [.. Ratios()];
     }
 
-    private IEnumerable<(string Name, RolloutWorkload Workload, int Threads, bool Prepacked)> Runs()
+    private IEnumerable<(string Name, RolloutWorkload Workload, int Threads, string Prepack)> Runs()
     {
-        yield return (Base, Workload, budget.EngineThreads, true);
-        yield return (Wide, Workload with { Slots = 64, Rounds = 1 }, budget.EngineThreads, true);
-        yield return (GenAi, Workload with { Session = "genai" }, budget.EngineThreads, true);
-        yield return (Unpacked, Workload, budget.EngineThreads, false);
-        yield return (Alone, Workload with { GroupSize = 1 }, budget.EngineThreads, true);
-        if (budget.EngineThreads > 1) yield return (OneThread, Workload, 1, true);
+        yield return (Base, Workload, budget.EngineThreads, EngineOptions.Auto);
+        yield return (Wide, Workload with { Slots = 64, Rounds = 1 }, budget.EngineThreads, EngineOptions.Auto);
+        yield return (GenAi, Workload with { Session = "genai" }, budget.EngineThreads, EngineOptions.Auto);
+        yield return (Prepacked, Workload, budget.EngineThreads, "before");
+        yield return (Unpacked, Workload, budget.EngineThreads, "never");
+        yield return (Alone, Workload with { GroupSize = 1 }, budget.EngineThreads, EngineOptions.Auto);
+        if (budget.EngineThreads > 1) yield return (OneThread, Workload, 1, EngineOptions.Auto);
     }
 
     private IEnumerable<BenchmarkRatio> Ratios()
@@ -69,13 +71,14 @@ internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limit
         if (llama is not null)
         {
             yield return BenchmarkRatio.Of("engine / llama.cpp, 16 sequences", Of(Base, DecodeRate), _llama16, Decoded, work, ">= 1.5");
-            yield return BenchmarkRatio.Of("engine / llama.cpp, 64 sequences", Of(Wide, DecodeRate), _llama64, Decoded, work);
+            yield return BenchmarkRatio.Of("engine / llama.cpp, 64 sequences", Of(Wide, DecodeRate), _llama64, Decoded, work.Replace("16 slots", "64 slots", StringComparison.Ordinal));
         }
         yield return BenchmarkRatio.Of("engine / GenAI with its own sampler", Of(Base, Rate), _stockGenAi, Whole, work, ">= 5");
         yield return BenchmarkRatio.Of("session ort / session genai", Of(Base, Rate), Of(GenAi, Rate), Whole, work);
         yield return BenchmarkRatio.Of("64 slots / 16 slots", Of(Wide, DecodeRate), Of(Base, DecodeRate), Decoded, work, ">= 1.3");
         yield return BenchmarkRatio.Of("groups of 8 / groups of 1", Of(Base, Rate), Of(Alone, Rate), Whole, work);
-        yield return BenchmarkRatio.Of("prepacked / unpacked", Of(Base, DecodeRate), Of(Unpacked, DecodeRate), Decoded, work);
+        yield return BenchmarkRatio.Of("own products / prepacked", Of(Base, DecodeRate), Of(Prepacked, DecodeRate), Decoded, work);
+        yield return BenchmarkRatio.Of("prepacked / unpacked", Of(Prepacked, DecodeRate), Of(Unpacked, DecodeRate), Decoded, work);
         if (_points.ContainsKey(OneThread)) yield return BenchmarkRatio.Of($"{budget.EngineThreads} threads / 1 thread", Of(Base, DecodeRate), Of(OneThread, DecodeRate), Decoded, work);
         yield return BenchmarkRatio.Of("scheduling and copies / the thread's work", Of(Base, point => point.HostSeconds + point.CopySeconds), Of(Base, point => point.BusySeconds), "s", work, "< 0.05");
         yield return BenchmarkRatio.Of("slots that worked / slots, while work waited", Of(Base, point => point.SlotUtilisation), Of(Base, _ => 1), Share, work, "> 0.9");

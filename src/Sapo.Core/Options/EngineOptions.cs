@@ -8,6 +8,9 @@ public sealed record EngineOptions
     /// <summary>The name of NVIDIA's provider.</summary>
     public const string CudaProvider = "cuda";
 
+    /// <summary>The value that leaves a choice to the engine.</summary>
+    public const string Auto = "auto";
+
     /// <summary>Most slots with session genai: ONNX Runtime GenAI's own limit.</summary>
     public const int MostGenAiSlots = 32;
 
@@ -51,10 +54,12 @@ public sealed record EngineOptions
     public string InFlightKeyValues { get; init; } = "keep";
 
     /// <summary>
-    /// When a new version's weight matrices are reordered for speed: <c>before</c> it is switched to, <c>behind</c> it (the version decodes at once, more slowly at first; because the
-    /// two ways of multiplying round differently, a run is then not reproducible bit for bit), or <c>never</c>. Default before.
+    /// How hidden states are multiplied with weight matrices. <c>direct</c>: by Sapo's own kernel, which reads matrices as they lie in the file, so that a new version is at full
+    /// speed at once (fp32 on a CPU with AVX2 or AVX-512, session ort). Or by ONNX Runtime's, whose matrices are reordered for speed <c>before</c> a new version is switched to,
+    /// <c>behind</c> it (the version decodes at once, more slowly at first; because the two ways round differently, a run is then not reproducible bit for bit), or <c>never</c>.
+    /// Default auto: direct where it can be, else before.
     /// </summary>
-    public string Prepack { get; init; } = "before";
+    public string Prepack { get; init; } = Auto;
 
     /// <summary>Checks every value once, at the edge.</summary>
     /// <exception cref="UserErrorException">A value is out of its range.</exception>
@@ -63,8 +68,10 @@ public sealed record EngineOptions
         OptionCheck.Holds(Slots >= 1, "engine.slots", Slots, "at least 1");
         OptionCheck.OneOf("engine.session", Session, "ort", "genai");
         OptionCheck.OneOf("engine.precision", Precision, [.. PrecisionNames.All]);
-        OptionCheck.Holds(Precision == "fp32" || Prepack == "before", "engine.prepack", Prepack, $"before with engine.precision {Precision}: quantised products need their own order");
+        OptionCheck.OneOf("engine.prepack", Prepack, Auto, "direct", "before", "behind", "never");
+        OptionCheck.Holds(Precision == "fp32" || Prepack is Auto or "before", "engine.prepack", Prepack, $"auto or before with engine.precision {Precision}: quantised products need their own order");
         OptionCheck.OneOf("engine.provider", Provider, "cpu", CudaProvider);
+        OptionCheck.Holds(Provider == "cpu" || Prepack != "direct", "engine.prepack", Prepack, $"anything but direct with engine.provider {Provider}: that kernel is the CPU's");
         if (Session == "genai") CheckGenAi();
         OptionCheck.Holds(MaxSequenceLength is null or >= 2, "engine.maxSequenceLength", MaxSequenceLength, "at least 2");
         OptionCheck.Holds(PrefillChunk >= 1, "engine.prefillChunk", PrefillChunk, "at least 1");
@@ -72,7 +79,6 @@ public sealed record EngineOptions
         OptionCheck.Holds(MaxKeptIds >= 1, "engine.maxKeptIds", MaxKeptIds, "at least 1");
         OptionCheck.OneOf("engine.swap", Swap, "drain", "inFlight");
         OptionCheck.OneOf("engine.inFlightKeyValues", InFlightKeyValues, "keep", "recompute");
-        OptionCheck.OneOf("engine.prepack", Prepack, "before", "behind", "never");
         return this;
     }
 
@@ -80,7 +86,7 @@ public sealed record EngineOptions
     private void CheckGenAi()
     {
         OptionCheck.Holds(Slots <= MostGenAiSlots, "engine.slots", Slots, $"at most {MostGenAiSlots} with engine.session genai");
-        OptionCheck.Holds(Prepack == "before", "engine.prepack", Prepack, "before with engine.session genai");
+        OptionCheck.Holds(Prepack is Auto or "before", "engine.prepack", Prepack, "auto or before with engine.session genai");
         OptionCheck.Holds(Provider == "cpu", "engine.provider", Provider, "cpu with engine.session genai");
         OptionCheck.Holds(Swap != "inFlight" || InFlightKeyValues == "recompute", "engine.inFlightKeyValues", InFlightKeyValues, "recompute with engine.session genai and engine.swap inFlight");
     }

@@ -22,14 +22,17 @@ public static class ProfileText
             split.Add(
                 engine, slots, prompt, fresh, Percent(point.DecodeSeconds / busy), Percent(point.PrefillSeconds / busy), Percent(point.CopySeconds / busy), Percent(point.HostShare), Count(point.PromptTokensComputed), Count(point.PromptTokensRequested));
         }
-        return $"{Head(profile.Context, profile.Limits, profile.Model)}\n{speed}\n{split}\n{Of(profile.Swap)}";
+        return $"{Head(profile.Context, profile.Limits, profile.Model)}\n{speed}\n{split}\n{Of(profile.Swaps)}";
     }
 
-    /// <summary>A version switch.</summary>
-    public static string Of(SwapTimes swap) => new ProfileTable("switch of versions, ms", "build", "first token", "full speed")
-        .Add("prepacked behind the switch", Number(swap.UnpackedBuildMilliseconds), Number(swap.FirstTokenMilliseconds), Number(swap.FullSpeedMilliseconds))
-        .Add("prepacked before the switch", Number(swap.PrepackedBuildMilliseconds), Number(swap.PrepackedFirstTokenMilliseconds), Number(swap.PrepackedFirstTokenMilliseconds))
-        + $"The probe took {Number(swap.ProbeMilliseconds)} ms; largest difference in log-prob {swap.ProbeDifference:0.0e+0}.\n";
+    /// <summary>Version switches.</summary>
+    public static string Of(IReadOnlyList<SwapTimes> swaps)
+    {
+        var table = new ProfileTable("switch of versions, ms", "build", "probe", "first token", "full speed", "largest difference");
+        foreach (var swap in swaps)
+            table.Add($"engine.prepack {swap.Prepack}", Number(swap.BuildMilliseconds), Number(swap.ProbeMilliseconds), Number(swap.FirstTokenMilliseconds), Number(swap.FullSpeedMilliseconds), $"{swap.ProbeDifference:0.0e+0}");
+        return table.ToString();
+    }
 
     /// <summary>A learner's profile.</summary>
     public static string Of(LearnerProfile profile)

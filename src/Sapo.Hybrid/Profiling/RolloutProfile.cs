@@ -60,8 +60,8 @@ public sealed record RolloutPoint
     /// <summary>Threads of the engine.</summary>
     public required int Threads { get; init; }
 
-    /// <summary>Whether the weight matrices were reordered for speed.</summary>
-    public required bool Prepacked { get; init; }
+    /// <summary>How the engine was told to multiply: <see cref="EngineOptions.Prepack"/>.</summary>
+    public required string Prepack { get; init; }
 
     /// <summary>Tokens sampled.</summary>
     public required long GeneratedTokens { get; init; }
@@ -138,9 +138,9 @@ public sealed record RolloutPoint
     /// <param name="limits">The machine's.</param>
     /// <param name="before">Counters before the first request.</param>
     /// <param name="after">Counters after the last completion.</param>
-    /// <param name="run">Threads, prepacking, and seconds from the first request to the last completion.</param>
+    /// <param name="run">Threads, how to multiply, and seconds from the first request to the last completion.</param>
     internal static RolloutPoint Of(
-        RolloutWorkload workload, ModelConfig config, MachineLimits limits, EngineCounters before, EngineCounters after, (int Threads, bool Prepacked, double WallSeconds) run)
+        RolloutWorkload workload, ModelConfig config, MachineLimits limits, EngineCounters before, EngineCounters after, (int Threads, string Prepack, double WallSeconds) run)
     {
         long steps = after.DecodeSteps - before.DecodeSteps, tokens = after.GeneratedTokens - before.GeneratedTokens, computed = after.PromptTokensComputed - before.PromptTokensComputed;
         var (prefill, decode) = (after.PrefillSeconds - before.PrefillSeconds, after.DecodeSeconds - before.DecodeSeconds);
@@ -153,7 +153,7 @@ public sealed record RolloutPoint
         {
             Workload = workload,
             Threads = run.Threads,
-            Prepacked = run.Prepacked,
+            Prepack = run.Prepack,
             GeneratedTokens = tokens,
             PromptTokensRequested = after.PromptTokensRequested - before.PromptTokensRequested,
             PromptTokensComputed = computed,
@@ -192,11 +192,14 @@ public sealed record RolloutPoint
         2.0 * (precision is Precision.Fp16 or Precision.Bf16 ? sizeof(ushort) : sizeof(float)) * config.LayerCount * config.KeyValueHeadCount * config.CacheHeadSize;
 }
 
-/// <summary>A version switch while every slot decodes, in milliseconds from its beginning unless said; once with prepacking behind the switch, once before it.</summary>
+/// <summary>A version switch while every slot decodes, in milliseconds from its beginning unless said.</summary>
 public sealed record SwapTimes
 {
-    /// <summary>How long the session took that is not prepacked.</summary>
-    public required double UnpackedBuildMilliseconds { get; init; }
+    /// <summary>How the engine multiplies: <see cref="EngineOptions.Prepack"/>.</summary>
+    public required string Prepack { get; init; }
+
+    /// <summary>How long the session took that decoded first.</summary>
+    public required double BuildMilliseconds { get; init; }
 
     /// <summary>How long its probe took.</summary>
     public required double ProbeMilliseconds { get; init; }
@@ -204,17 +207,11 @@ public sealed record SwapTimes
     /// <summary>Largest difference in log-prob that the probe found.</summary>
     public required double ProbeDifference { get; init; }
 
-    /// <summary>Prepacking behind: when the first step under the new version was done.</summary>
+    /// <summary>When the first step under the new version was done.</summary>
     public required double FirstTokenMilliseconds { get; init; }
 
-    /// <summary>Prepacking behind: when the prepacked session had taken over.</summary>
+    /// <summary>When steps ran at full speed.</summary>
     public required double FullSpeedMilliseconds { get; init; }
-
-    /// <summary>How long the session took that is prepacked.</summary>
-    public required double PrepackedBuildMilliseconds { get; init; }
-
-    /// <summary>Prepacking before: when the first step under the new version was done.</summary>
-    public required double PrepackedFirstTokenMilliseconds { get; init; }
 }
 
 /// <summary>A rollout engine's profile: the content of rollout.json.</summary>
@@ -222,5 +219,5 @@ public sealed record SwapTimes
 /// <param name="Limits">What the machine can do.</param>
 /// <param name="Model">The model.</param>
 /// <param name="Points">One per number of slots and lengths.</param>
-/// <param name="Swap">A version switch.</param>
-public sealed record RolloutProfile(ProfileContext Context, MachineLimits Limits, ProfiledModelInfo Model, IReadOnlyList<RolloutPoint> Points, SwapTimes Swap);
+/// <param name="Swaps">A version switch in each way of multiplying that this machine has.</param>
+public sealed record RolloutProfile(ProfileContext Context, MachineLimits Limits, ProfiledModelInfo Model, IReadOnlyList<RolloutPoint> Points, IReadOnlyList<SwapTimes> Swaps);

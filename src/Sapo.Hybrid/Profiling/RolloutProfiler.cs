@@ -25,13 +25,13 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
     /// <summary>Runs one workload.</summary>
     /// <param name="workload">What is asked.</param>
     /// <param name="threads">Threads of the engine.</param>
-    /// <param name="prepacked">Whether the weights are reordered for speed.</param>
+    /// <param name="prepack">How the engine multiplies: <see cref="EngineOptions.Prepack"/>.</param>
     /// <param name="cancel">Stops.</param>
     /// <exception cref="UserErrorException">A value is out of range, or the model or the memory is too small for it.</exception>
-    public async Task<RolloutPoint> MeasureAsync(RolloutWorkload workload, int threads, bool prepacked, CancellationToken cancel)
+    public async Task<RolloutPoint> MeasureAsync(RolloutWorkload workload, int threads, string prepack, CancellationToken cancel)
     {
         CheckFit(workload.Validated());
-        var options = Options(workload, swap: "drain", prepacked ? "before" : "never");
+        var options = Options(workload, swap: "drain", prepack);
         var engine = await RolloutEngine.StartAsync(model.PolicyAt(PrecisionNames.Parse(workload.Precision)), options, threads, tokenizer: null, trace, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
@@ -41,33 +41,36 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
             await AskAsync(engine, workload, cancel).ConfigureAwait(false);
             var seconds = time.GetElapsedTime(start).TotalSeconds;
             var after = await SettledAsync(engine, before.Completions + workload.Completions, cancel).ConfigureAwait(false);
-            return RolloutPoint.Of(workload, model.Config, limits, before, after, (threads, prepacked, seconds));
+            return RolloutPoint.Of(workload, model.Config, limits, before, after, (threads, prepack, seconds));
         }
     }
 
-    /// <summary>Switches versions while the workload's slots decode: once with prepacking behind the switch, once before it.</summary>
+    /// <summary>Switches versions while the workload's slots decode, in each way of multiplying that this machine has.</summary>
     /// <param name="workload">Slots and lengths.</param>
     /// <param name="threads">Threads of the engine.</param>
     /// <param name="cancel">Stops.</param>
-    /// <exception cref="RolloutException">The prepacked session did not take over.</exception>
-    public async Task<SwapTimes> MeasureSwapAsync(RolloutWorkload workload, int threads, CancellationToken cancel)
+    /// <exception cref="RolloutException">A prepacked session did not take over.</exception>
+    public async Task<IReadOnlyList<SwapTimes>> MeasureSwapsAsync(RolloutWorkload workload, int threads, CancellationToken cancel)
     {
         CheckFit(workload.Validated());
-        var behind = await SwapAsync(workload, threads, "behind", cancel).ConfigureAwait(false);
-        var before = await SwapAsync(workload, threads, "before", cancel).ConfigureAwait(false);
-        return new SwapTimes
+        var swaps = new List<SwapTimes>();
+        foreach (var prepack in (string[])[.. RolloutEngine.MultipliesDirectly ? ["direct"] : Array.Empty<string>(), "behind", "before"])
         {
-            UnpackedBuildMilliseconds = behind.BuildMilliseconds,
-            ProbeMilliseconds = behind.ProbeMilliseconds,
-            ProbeDifference = behind.ProbeDifference,
-            FirstTokenMilliseconds = behind.FirstTokenMilliseconds!.Value,
-            FullSpeedMilliseconds = behind.FullSpeedMilliseconds!.Value,
-            PrepackedBuildMilliseconds = before.BuildMilliseconds,
-            PrepackedFirstTokenMilliseconds = before.FirstTokenMilliseconds!.Value,
-        };
+            var report = await SwapAsync(workload, threads, prepack, cancel).ConfigureAwait(false);
+            swaps.Add(new SwapTimes
+            {
+                Prepack = prepack,
+                BuildMilliseconds = report.BuildMilliseconds,
+                ProbeMilliseconds = report.ProbeMilliseconds,
+                ProbeDifference = report.ProbeDifference,
+                FirstTokenMilliseconds = report.FirstTokenMilliseconds!.Value,
+                FullSpeedMilliseconds = report.FullSpeedMilliseconds!.Value,
+            });
+        }
+        return swaps;
     }
 
-    /// <summary>Sweeps workloads and measures one switch.</summary>
+    /// <summary>Sweeps workloads and measures switches.</summary>
     /// <param name="model">The model; not owned.</param>
     /// <param name="workloads">At least one; the first one's slots decode during the switch, on session ort in 32 bits.</param>
     /// <param name="threads">Threads of the engine; null takes every core.</param>
@@ -88,11 +91,11 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
         foreach (var workload in workloads)
         {
             say($"{workload.Session} {workload.Precision}, {workload.Validated().Slots} slots, prompt {workload.PromptTokens}, {workload.NewTokens} new ...");
-            points.Add(await profiler.MeasureAsync(workload, budget, prepacked: true, cancel).ConfigureAwait(false));
+            points.Add(await profiler.MeasureAsync(workload, budget, EngineOptions.Auto, cancel).ConfigureAwait(false));
         }
         say("Switching versions ...");
-        var swap = await profiler.MeasureSwapAsync(workloads[0] with { Session = "ort", Precision = "fp32" }, budget, cancel).ConfigureAwait(false);
-        return new RolloutProfile(context, limits, ProfiledModelInfo.Of(model), points, swap);
+        var swaps = await profiler.MeasureSwapsAsync(workloads[0] with { Session = "ort", Precision = "fp32" }, budget, cancel).ConfigureAwait(false);
+        return new RolloutProfile(context, limits, ProfiledModelInfo.Of(model), points, swaps);
     }
 
     private async Task<SwapReport> SwapAsync(RolloutWorkload workload, int threads, string prepack, CancellationToken cancel)

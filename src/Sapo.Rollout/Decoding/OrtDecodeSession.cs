@@ -36,8 +36,8 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     /// <inheritdoc />
     public PolicyVersion Version => _model.Version;
 
-    /// <summary>Two without prepacking: a product with a single row then takes another path, which rounds differently.</summary>
-    public int MinimumRows => _model.IsPrepacked ? 1 : 2;
+    /// <summary>Two where ONNX Runtime multiplies without prepacking: a product with a single row then takes another path, which rounds differently.</summary>
+    public int MinimumRows => _model.MultipliesSingleRowsAlike ? 1 : 2;
 
     /// <inheritdoc />
     public bool StartsRowsTogether => false;
@@ -111,6 +111,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         binding.BindInput(DecodeGraph.TotalLength, TensorElementType.Int32, [], _rows.TotalLength.Pointer, sizeof(int));
         binding.BindInput(DecodeGraph.LastIndex, TensorElementType.Int64, [count], _rows.LastIndices.Pointer + first, sizeof(long));
         _draw.BindInputs(binding, first, count);
+        _model.BindWeights(binding);
         long[] shape = [count, _cache.Heads, _cache.Positions, _cache.HeadSize];
         for (var layer = 0; layer < _cache.LayerCount; layer++)
         {

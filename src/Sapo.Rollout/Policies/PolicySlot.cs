@@ -4,10 +4,10 @@
 //                  (any failure: the old version goes on serving)                 │
 //   behind it:                                             load prepacked ──> probe ──> switch (same version)
 //
-// The first load can leave prepacking out, which makes it ready in milliseconds; the prepacked session of the same
+// Where matrices are multiplied as they lie, that is all. ONNX Runtime's products want them reordered: the first load can leave that out, which makes it ready in milliseconds; the prepacked session of the same
 // version is then built behind it. One swap at a time; a swap first waits for the build behind the one before it.
 // Native loads cannot be interrupted: one whose caller gives up is disposed when it ends.
-using Sapo.Core.Options;
+using Sapo.Rollout.Kernels;
 using Sapo.Rollout.Scheduling;
 
 namespace Sapo.Rollout.Policies;
@@ -22,7 +22,7 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private readonly IPolicyLoader _loader;
     private readonly SlotScheduler _scheduler;
-    private readonly EngineOptions _options;
+    private readonly MatrixProducts _products;
     private readonly TimeProvider _time;
     private readonly EngineTrace? _trace;
     private readonly Lock _gate = new();
@@ -33,8 +33,8 @@ internal sealed class PolicySlot : IAsyncDisposable
     private int _swapping;
 
     /// <summary>A slot whose scheduler already decodes <paramref name="active"/>.</summary>
-    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, EngineOptions options, TimeProvider time, EngineTrace? trace = null) =>
-        (_active, _loader, _scheduler, _options, _time, _trace) = (active, loader, scheduler, options, time, trace);
+    public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, MatrixProducts products, TimeProvider time, EngineTrace? trace = null) =>
+        (_active, _loader, _scheduler, _products, _time, _trace) = (active, loader, scheduler, products, time, trace);
 
     /// <summary>The version new completions start on.</summary>
     public PublishedPolicy Active
@@ -83,19 +83,19 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private async Task<SwapReport> SwapAsync(PublishedPolicy policy, long start, CancellationToken cancel)
     {
-        var probed = await LoadAsync(policy, _options.Prepack == "before", cancel).ConfigureAwait(false);
+        var probed = await LoadAsync(policy, _products == MatrixProducts.Before, cancel).ConfigureAwait(false);
         lock (_gate) _lastSwap = new SwapReport(policy.Version, probed.BuildMilliseconds, probed.ProbeMilliseconds, probed.Mismatch?.MaxAbsolute ?? 0, ActiveMilliseconds: 0) { Mismatch = probed.Mismatch };
         await SwitchAsync(probed, () => FirstStepDone(Since(start)), cancel).ConfigureAwait(false);
         lock (_gate) _active = policy;
         var done = Update(report => report with { ActiveMilliseconds = Since(start) });
-        if (_options.Prepack == "behind") _behind = Task.Run(() => BuildBehindAsync(policy, start), CancellationToken.None);
+        if (_products == MatrixProducts.Behind) _behind = Task.Run(() => BuildBehindAsync(policy, start), CancellationToken.None);
         return done;
     }
 
     private void FirstStepDone(double milliseconds) => Update(report => report with
     {
         FirstTokenMilliseconds = milliseconds,
-        FullSpeedMilliseconds = _options.Prepack == "before" ? milliseconds : report.FullSpeedMilliseconds,
+        FullSpeedMilliseconds = _products is MatrixProducts.Direct or MatrixProducts.Before ? milliseconds : report.FullSpeedMilliseconds,
     });
 
     private async Task BuildBehindAsync(PublishedPolicy policy, long start)

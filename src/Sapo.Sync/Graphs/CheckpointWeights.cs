@@ -8,7 +8,7 @@ namespace Sapo.Sync.Graphs;
 /// <summary>
 /// The parameters of a model as values of a graph. Each is an initializer that points into a file of weights: in 32 bits under
 /// its Hugging Face name into model.safetensors, where matrices are used as they lie, [out, in]; below that as
-/// <see cref="ReducedLayout"/> says.
+/// <see cref="ReducedLayout"/> says. Or it is an input of that name, which the engine feeds from the file.
 /// </summary>
 internal sealed class CheckpointWeights
 {
@@ -17,6 +17,7 @@ internal sealed class CheckpointWeights
     private readonly GraphBuilder _graph;
     private readonly ModelConfig _config;
     private readonly ReducedLayout? _reduced;
+    private readonly bool _direct;
     private readonly Dictionary<string, long[]> _shapes;
     private readonly Dictionary<string, (TensorHeader Header, string File, long Offset)> _places = new(StringComparer.Ordinal);
     private readonly HashSet<string> _declared = new(StringComparer.Ordinal);
@@ -26,9 +27,10 @@ internal sealed class CheckpointWeights
     /// <param name="config">The model.</param>
     /// <param name="fileOffsets">First byte of every parameter in model.safetensors, stored as F32.</param>
     /// <param name="reduced">Where the precision is below 32 bits: its layout.</param>
-    public CheckpointWeights(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, ReducedLayout? reduced)
+    /// <param name="direct">In 32 bits: whether parameters are inputs, and products the engine's own.</param>
+    public CheckpointWeights(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, ReducedLayout? reduced, bool direct)
     {
-        (_graph, _config, _reduced) = (graph, config, reduced);
+        (_graph, _config, _reduced, _direct) = (graph, config, reduced, direct);
         _shapes = config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape, StringComparer.Ordinal);
         foreach (var (name, shape) in _shapes)
             if (reduced is null || reduced.IsKept(name)) _places.Add(name, (new TensorHeader(name, WeightType.F32, shape), PublishedPolicy.WeightsFile, fileOffsets[name]));
@@ -48,6 +50,7 @@ internal sealed class CheckpointWeights
         {
             if (!_declared.Add(name)) return new Value(name);
             var (header, file, offset) = _places[name];
+            if (_direct) return _graph.Input(name, TypeOf(header.Type), [.. header.Shape.Select(size => (Dimension)(int)size)]);
             return _graph.External(name, TypeOf(header.Type), [.. header.Shape], file, offset, header.Bytes);
         }
     }
@@ -55,6 +58,7 @@ internal sealed class CheckpointWeights
     /// <summary>x times a stored [out, in] matrix, transposed: [.., in] becomes [.., out].</summary>
     public Value Project(Value x, string matrix)
     {
+        if (_direct) return _graph.Op("sapo.Linear", [x, this[matrix]]);
         if (_reduced?.IsQuantised(matrix) != true) return _graph.Op("com.microsoft.FusedMatMul", [x, this[matrix]], ("transB", 1));
         var shape = _shapes[matrix];
         return _graph.Op(

@@ -4,9 +4,9 @@ using Sapo.Sync.Onnx;
 namespace Sapo.Sync.Graphs;
 
 /// <summary>Writes what all graphs share: embedding, layers, final norm and LM head.</summary>
-internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, ReducedLayout? reduced)
+internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IReadOnlyDictionary<string, long> fileOffsets, ReducedLayout? reduced, bool direct = false)
 {
-    private readonly CheckpointWeights _weights = new(graph, config, fileOffsets, reduced);
+    private readonly CheckpointWeights _weights = new(graph, config, fileOffsets, reduced, direct);
 
     /// <summary>Token ids to final hidden states.</summary>
     /// <param name="ids">int64 [B, S].</param>

@@ -1,6 +1,7 @@
 // The graphs of a model. All share the layers (DecoderLayers); they differ in what says how long the rows are and in
 // what leaves the graph:
 //   decode.onnx        lengths as inputs         one sampled token per row        our own engine over ONNX Runtime
+//   decode.direct.onnx the same, weights as inputs and products by our kernel     our own engine on CPUs, in 32 bits
 //   model.onnx         attention mask            logits of every position         any GenAI program
 //   decode.genai.onnx  attention mask            one sampled token, as one-hot    our engine over GenAI
 using Sapo.Core.Models;
@@ -32,14 +33,15 @@ internal sealed class OnnxGraphWriter
     public int Positions => _positions;
 
     /// <summary>decode.onnx: token ids and caches in, one sampled token per row with its log-probs out.</summary>
-    public byte[] DecodeGraph()
+    /// <param name="direct">In 32 bits: whether weights are inputs and products the engine's own, as in decode.direct.onnx.</param>
+    public byte[] DecodeGraph(bool direct = false)
     {
         var graph = new GraphBuilder("decode");
         var ids = graph.Input("input_ids", ElementType.Int64, "batch", "sequence");
         var lengths = new CacheLengths(graph.Input("seqlens_k", ElementType.Int32, "batch"), graph.Input("total_sequence_length", ElementType.Int32));
         var lastIndex = graph.Input("last_index", ElementType.Int64, "batch");
         var inputs = DeclareDrawInputs(graph);
-        var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced);
+        var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced, direct);
         var hidden = layers.Write(ids, lengths, _positions);
         var logits = layers.Logits(layers.AtPosition(hidden, lastIndex));
         DeclareSampled(graph, new SamplingHead(graph, _config.VocabSize, inputs).Write(logits));

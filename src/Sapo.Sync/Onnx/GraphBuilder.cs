@@ -14,6 +14,7 @@ internal sealed class GraphBuilder
     private readonly string _name;
     private readonly List<ProtoWriter> _inputs = [], _outputs = [], _initializers = [], _nodes = [];
     private readonly Dictionary<string, Value> _constants = new(StringComparer.Ordinal);
+    private readonly SortedSet<string> _domains = new(StringComparer.Ordinal); // of operators that are not ONNX's own
     private int _lastName;
 
     /// <summary>An empty graph.</summary>
@@ -121,7 +122,11 @@ internal sealed class GraphBuilder
         var dot = op.LastIndexOf('.');
         node.Text(Name, outputs[0] + "/node").Text(OpType, op[(dot + 1)..]);
         foreach (var (name, value) in attributes) node.Message(Attribute, value.Write(name));
-        if (dot > 0) node.Text(Domain, op[..dot]);
+        if (dot > 0)
+        {
+            node.Text(Domain, op[..dot]);
+            _root._domains.Add(op[..dot]);
+        }
         _nodes.Add(node);
     }
 
@@ -157,14 +162,14 @@ internal sealed class GraphBuilder
     public byte[] WriteModel()
     {
         const int IrVersionField = 1, ProducerField = 2, GraphField = 7, OperatorSetField = 8;
-        const int IrVersion = 8, OnnxOperators = 17, MicrosoftOperators = 1; // the releases in which opset 17 appeared
-        return new ProtoWriter()
+        const int IrVersion = 8, OnnxOperators = 17, OtherOperators = 1; // the releases in which opset 17 appeared
+        var model = new ProtoWriter()
             .Integer(IrVersionField, IrVersion)
             .Text(ProducerField, "sapo")
             .Message(GraphField, Write())
-            .Message(OperatorSetField, OperatorSet("", OnnxOperators))
-            .Message(OperatorSetField, OperatorSet("com.microsoft", MicrosoftOperators))
-            .Written.ToArray();
+            .Message(OperatorSetField, OperatorSet("", OnnxOperators));
+        foreach (var domain in _domains) model.Message(OperatorSetField, OperatorSet(domain, OtherOperators));
+        return model.Written.ToArray();
     }
 
     private GraphBuilder Branch(ElementType[] types, Func<GraphBuilder, Value[]> write)

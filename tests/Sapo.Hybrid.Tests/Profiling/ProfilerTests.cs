@@ -1,5 +1,6 @@
 // Every number of a profile is there, finite and consistent with what was asked. None is compared with a time: machines differ.
 using System.Text.Json;
+using Sapo.Rollout;
 using Sapo.Core;
 using Sapo.Core.Models;
 using Sapo.Hybrid.Profiling;
@@ -29,14 +30,14 @@ public sealed class ProfilerTests
     }
 
     [Theory]
-    [InlineData(4, 2, true)]
-    [InlineData(3, 1, false)]
-    public async Task MeasureAsync_Workload_CountsWhatWasAsked(int slots, int rounds, bool prepacked)
+    [InlineData(4, 2, "auto")]
+    [InlineData(3, 1, "never")]
+    public async Task MeasureAsync_Workload_CountsWhatWasAsked(int slots, int rounds, string prepack)
     {
         using var folder = new TemporaryFolder();
         using var model = Model(folder);
         var workload = new RolloutWorkload { Slots = slots, PromptTokens = PromptTokens, NewTokens = NewTokens, GroupSize = GroupSize, Rounds = rounds };
-        var point = await new RolloutProfiler(model, Limits, TimeProvider.System).MeasureAsync(workload, threads: 1, prepacked, default);
+        var point = await new RolloutProfiler(model, Limits, TimeProvider.System).MeasureAsync(workload, threads: 1, prepack, default);
 
         // Each slot is filled `rounds` times, whole groups at a time; a prompt's last token is a completion's first input.
         Assert.Equal((slots * rounds + 1) / 2 * GroupSize * NewTokens, point.GeneratedTokens);
@@ -49,23 +50,26 @@ public sealed class ProfilerTests
         Assert.True(point.BytesPerStep > point.WeightBytes);
         Assert.True(point.KeyValueBytes > 0);
         Assert.True(point.WallSeconds >= point.DecodeSeconds);
-        Assert.Equal(prepacked, point.Prepacked);
+        Assert.Equal(prepack, point.Prepack);
         Assert.InRange(point.HostShare, 0, 1);
         Assert.All([point.TokensPerSecond, point.DecodeTokensPerSecond, point.PrefillTokensPerSecond, point.MillisecondsPerStep], AssertPositive);
         Assert.All([point.DecodeShareOfBandwidth, point.DecodeShareOfMatrixRate, point.PrefillShareOfMatrixRate], AssertPositive);
     }
 
     [Fact]
-    public async Task MeasureSwapAsync_BusyEngine_FillsEveryTime()
+    public async Task MeasureSwapsAsync_BusyEngine_FillsEveryTime()
     {
         using var folder = new TemporaryFolder();
         using var model = Model(folder);
         var workload = new RolloutWorkload { Slots = 2, PromptTokens = PromptTokens, NewTokens = NewTokens, GroupSize = GroupSize, Rounds = 1 };
-        var swap = await new RolloutProfiler(model, Limits, TimeProvider.System).MeasureSwapAsync(workload, threads: 1, default);
-        Assert.All([swap.UnpackedBuildMilliseconds, swap.PrepackedBuildMilliseconds, swap.ProbeMilliseconds, swap.PrepackedFirstTokenMilliseconds], AssertPositive);
-        Assert.True(swap.FirstTokenMilliseconds >= swap.UnpackedBuildMilliseconds);
-        Assert.True(swap.FullSpeedMilliseconds > 0);
-        Assert.InRange(swap.ProbeDifference, 0, 1e-4); // the engine's own tolerance: above it there is no swap
+        var swaps = await new RolloutProfiler(model, Limits, TimeProvider.System).MeasureSwapsAsync(workload, threads: 1, default);
+        Assert.Equal([.. RolloutEngine.MultipliesDirectly ? ["direct"] : Array.Empty<string>(), "behind", "before"], swaps.Select(swap => swap.Prepack));
+        Assert.All(swaps, swap =>
+        {
+            Assert.All([swap.BuildMilliseconds, swap.ProbeMilliseconds, swap.FullSpeedMilliseconds], AssertPositive);
+            Assert.True(swap.FirstTokenMilliseconds >= swap.BuildMilliseconds);
+            Assert.InRange(swap.ProbeDifference, 0, 1e-4); // the engine's own tolerance: above it there is no swap
+        });
     }
 
     [Fact]

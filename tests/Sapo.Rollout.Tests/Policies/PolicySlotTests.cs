@@ -1,6 +1,7 @@
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Rollout.Decoding;
+using Sapo.Rollout.Kernels;
 using Sapo.Rollout.Policies;
 using Sapo.Rollout.Tests.Decoding;
 using Sapo.Rollout.Tests.Scheduling;
@@ -69,7 +70,7 @@ public sealed class PolicySlotTests
     [Fact]
     public async Task SwapAsync_Behind_LoadsUnpackedThenPrepacked()
     {
-        await using var run = new Run(new EngineOptions { Prepack = "behind" });
+        await using var run = new Run(MatrixProducts.Behind);
         await run.Slot.SwapAsync(Policy(1), default);
         await run.Slot.SwapAsync(Policy(2), default); // waits for the build behind the first
         await run.Slot.DisposeAsync();
@@ -79,7 +80,7 @@ public sealed class PolicySlotTests
     [Fact]
     public async Task SwapAsync_BuildBehindFails_ReportsItAndGoesOnUnpacked()
     {
-        await using var run = new Run(new EngineOptions { Prepack = "behind" });
+        await using var run = new Run(MatrixProducts.Behind);
         var probes = 0;
         run.Loader.BeforeProbe = () =>
         {
@@ -97,10 +98,10 @@ public sealed class PolicySlotTests
     {
         private readonly SchedulerHarness _harness = new(slots: 2);
 
-        public Run(EngineOptions? options = null, TimeProvider? time = null)
+        public Run(MatrixProducts products = MatrixProducts.Direct, TimeProvider? time = null)
         {
             Loader = new FakeLoader(_harness);
-            Slot = new PolicySlot(Policy(0), Loader, _harness.Scheduler, options ?? new EngineOptions(), time ?? TimeProvider.System);
+            Slot = new PolicySlot(Policy(0), Loader, _harness.Scheduler, products, time ?? TimeProvider.System);
         }
 
         public FakeLoader Loader { get; }

@@ -11,7 +11,7 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
     private static readonly SamplingOptions Sampling = new() { MaxNewTokens = 30, StopTokenIds = [] };
 
     [Theory]
-    [InlineData("before"), InlineData("never"), InlineData("behind")]
+    [InlineData("direct"), InlineData("before"), InlineData("never"), InlineData("behind")]
     public async Task SwapAsync_NewWeights_SamplesFromThem(string prepack)
     {
         var next = model.Version(1, seed: 2, await ProbeOf(model.Version(1, seed: 2)));
@@ -59,14 +59,15 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
         Assert.Equal(Bits(before), Bits(await Generate(engine)));
     }
 
-    [Fact]
-    public async Task SwapAsync_BrokenFolder_KeepsTheOldVersionServing()
+    [Theory]
+    [InlineData("direct", PublishedPolicy.WeightsFile, 9), InlineData("before", PublishedPolicy.WeightsFile, 10), InlineData("before", PublishedPolicy.DecodeGraphFile, 11)]
+    public async Task SwapAsync_BrokenFolder_KeepsTheOldVersionServing(string prepack, string file, int seed)
     {
-        var broken = model.Version(1, seed: 9);
-        File.WriteAllText(Path.Combine(broken.Folder, PublishedPolicy.DecodeGraphFile), "no graph");
-        await using var engine = await Start(Small);
+        var broken = model.Version(1, seed);
+        File.WriteAllText(Path.Combine(broken.Folder, file), "neither graph nor weights");
+        await using var engine = await Start(Small with { Prepack = prepack });
         var error = await Assert.ThrowsAsync<UserErrorException>(() => engine.SwapAsync(broken, default));
-        Assert.Contains(PublishedPolicy.DecodeGraphFile, error.Message, StringComparison.Ordinal);
+        Assert.Contains(file, error.Message, StringComparison.Ordinal);
         Assert.Equal(4, (await Generate(engine)).Completions.Count);
     }
 

@@ -11,7 +11,7 @@ public sealed class ContinuousBatchTests(TinyModel model) : IClassFixture<TinyMo
     {
         const int Slots = 4, PromptRows = 2, Steps = 50;
         using var rows = new RowBuffers(Lane.RowsFor(Slots) + PromptRows, model.Config.VocabSize);
-        using var loader = new OrtPolicyLoader(model.Config, rows, positions: 90, threads: 1, Precision.Fp32);
+        using var loader = new OrtPolicyLoader(model.Config, rows, positions: 90, threads: 1, Precision.Fp32, direct: true);
         var settings = new SchedulerSettings(Slots, PromptRows, PrefillChunk: 64, SwitchInFlight: false, RecomputeInFlight: false, TextDecoder: null);
         using var batch = new ContinuousBatch(loader.Load(model.Policy, prepack: true).Activate(), rows, settings, TimeProvider.System, trace: null);
         Run(batch, Steps + 20); // buffers grow to their size once

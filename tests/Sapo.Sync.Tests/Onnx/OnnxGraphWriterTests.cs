@@ -55,10 +55,24 @@ public sealed class OnnxGraphWriterTests
 
     [Theory]
     [MemberData(nameof(Configurations))]
+    public void DecodeGraph_Direct_TakesEveryParameterAsAnInput(string name)
+    {
+        var config = Named(name);
+        OnnxFile direct = new(Writer(config).DecodeGraph(direct: true)), plain = Decode(config);
+        Assert.Equal(
+            Headers(config).Select(header => $"{header.Name}:1[{string.Join(',', header.Shape)}]").Order(StringComparer.Ordinal),
+            direct.Graph.Inputs.Except(plain.Graph.Inputs, StringComparer.Ordinal).Order(StringComparer.Ordinal));
+        Assert.Equal(plain.Graph.Initializers.Where(tensor => tensor.External.Count == 0).Select(tensor => tensor.Name), direct.Graph.Initializers.Select(tensor => tensor.Name));
+        Assert.Equal(plain.Graph.Nodes.Select(node => node.Operator.Replace("com.microsoft.FusedMatMul", "sapo.Linear", StringComparison.Ordinal)), direct.Graph.Nodes.Select(node => node.Operator));
+        Assert.Equal(1, direct.OperatorSets["sapo"]);
+    }
+
+    [Theory]
+    [MemberData(nameof(Configurations))]
     public void DecodeGraph_EveryValue_IsMadeOnceAndBeforeItIsUsed(string name)
     {
         var writer = Writer(Named(name));
-        foreach (var content in new[] { writer.DecodeGraph(), writer.LogitsGraph(), writer.GenAiDecodeGraph() })
+        foreach (var content in new[] { writer.DecodeGraph(), writer.DecodeGraph(direct: true), writer.LogitsGraph(), writer.GenAiDecodeGraph() })
         {
             var graph = new OnnxFile(content).Graph;
             var known = graph.Inputs.Select(input => input[..input.IndexOf(':', StringComparison.Ordinal)]).Concat(graph.Initializers.Select(tensor => tensor.Name)).ToList();
