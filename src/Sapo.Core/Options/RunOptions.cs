@@ -136,8 +136,11 @@ public sealed record RunOptions
     {
         var objective = Objective.WithNormConstant(Rollout.MaxNewTokens).Resolved();
         OptionCheck.Holds(
+            objective.Name != "capo" || (Learner.Lora is null && Model.Adapter is null), "objective.name", "capo",
+            "another objective with learner.lora or model.adapter: capo predicts what a step does to the output projection, which an adapter leaves as it is");
+        OptionCheck.Holds(
             MaxStaleness == 0 || objective is not { Name: "dppo", TopK: not null }, "objective.divergence", objective.Divergence,
-            "binary-tv or binary-kl with a maxStaleness above 0: only a sampler that is the learner's old policy has its most likely tokens");
+            "binary-tv or binary-kl with a maxStaleness above 0: topk-tv and topk-kl compare with the sampler's most likely tokens, which the learner knows only where the sampler is its own old policy");
         return objective;
     }
 

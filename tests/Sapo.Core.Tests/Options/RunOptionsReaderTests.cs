@@ -134,6 +134,7 @@ public sealed class RunOptionsReaderTests
     [InlineData("\"name\": \"x\", \"steps\": 3, \"objective\": { \"name\": \"dppo\", \"normConstant\": 8, \"topK\": 5 }", "objective.divergence is binary-tv")]
     [InlineData("\"name\": \"x\", \"steps\": 3, \"objective\": { \"name\": \"capo\", \"topK\": 0 }", "objective.topK is 0")]
     [InlineData("\"name\": \"x\", \"steps\": 3, \"maxStaleness\": 1, \"objective\": { \"name\": \"dppo\", \"normConstant\": 8, \"divergence\": \"topk-kl\" }", "objective.divergence is topk-kl")]
+    [InlineData("\"name\": \"x\", \"steps\": 3, \"objective\": { \"name\": \"capo\" }, \"learner\": { \"lora\": {} }", "objective.name is capo")]
     [InlineData("\"steps\": 3, \"selection\": { \"rule\": \"informativ\" }", "selection.rule is \"informativ\"")]
     [InlineData("\"steps\": 3, \"selection\": { \"mostBatches\": 1 }", "selection.mostBatches is 1")]
     [InlineData("\"steps\": 3, \"selection\": { \"mostSolved\": 3 }", "selection.rule is informative")]
