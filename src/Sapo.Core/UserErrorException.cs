@@ -7,12 +7,12 @@ namespace Sapo.Core;
 public sealed class UserErrorException : Exception
 {
     /// <summary>One message from its parts; every part is a full clause, without a closing full stop.</summary>
-    /// <param name="found">What was found, beginning with the file, tensor or option concerned.</param>
+    /// <param name="found">What was found, beginning with the file, tensor or option concerned. The full stop of a system's own message is taken off.</param>
     /// <param name="expected">What was expected, or null where <paramref name="found"/> says it.</param>
     /// <param name="remedy">What to do.</param>
     /// <param name="inner">The cause, if another exception was.</param>
     public UserErrorException(string found, string? expected, string remedy, Exception? inner = null)
-        : base(expected is null ? $"{found}. {remedy}." : $"{found}; expected {expected}. {remedy}.", inner)
+        : base(expected is null ? $"{found.TrimEnd('.')}. {remedy}." : $"{found.TrimEnd('.')}; expected {expected}. {remedy}.", inner)
     {
     }
 }

@@ -142,12 +142,24 @@ public sealed class RolloutEngine : IAsyncDisposable
         }
     }
 
+    /// <summary>Refuses slots whose keys and values do not fit into the memory that is free now; starting an engine does so, too.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="options">Slots and their length.</param>
+    /// <exception cref="UserErrorException">They do not fit; the message says how many slots would.</exception>
+    public static void CheckFits(ModelConfig config, EngineOptions options)
+    {
+        var positions = Positions(config, options);
+        KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
+    }
+
+    private static int Positions(ModelConfig config, EngineOptions options) => Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
+
     private static RolloutEngine Start(PublishedPolicy policy, StockModel? stock, EngineOptions options, MatrixProducts products, int threads, HuggingFaceTokenizer? tokenizer, EngineTrace? trace, TimeProvider time)
     {
         var config = stock?.Config ?? ModelConfigReader.Read(policy.Folder);
         var precision = PrecisionNames.Parse(options.Precision);
-        var positions = Math.Min(options.MaxSequenceLength ?? int.MaxValue, config.MaxPositions);
-        KeyValueBudget.Check(config, options, options.Session == "genai" ? GenAiDecodeSession.BatchPositions(positions) : positions, (long)(MemoryShare * MemoryState.Read().AvailableBytes));
+        var positions = Positions(config, options);
+        CheckFits(config, options);
         var rows = new RowBuffers(Lane.RowsFor(options.Slots) + options.PromptRows, config.VocabSize, positions, options.MaxKeptIds);
         IPolicyLoader? loader = null;
         ILoadedPolicy? loaded = null;

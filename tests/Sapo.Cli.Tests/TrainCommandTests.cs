@@ -99,6 +99,8 @@ public sealed class TrainCommandTests(TrainedRun run) : IClassFixture<TrainedRun
         Refused(["train", "none.json"], "none.json does not exist");
         var misspelt = Path.Combine(run.Folder, "misspelt.json");
         File.WriteAllText(misspelt, File.ReadAllText(run.RunFile).Replace("groupSize", "groupsize", StringComparison.Ordinal));
+        if (OperatingSystem.IsLinux()) Refused(["train", "/proc/self/mem"], "files and folders that this user may read and write"); // it is there, but reading fails
+        Refused(["train", run.Folder], "is a folder");
         Refused(["train", misspelt], "unknown member rollout.groupsize. The nearest known member is groupSize");
         Refused(["train", run.RunFile, "--seed", "9"], "seed is 9, there 3");
         Refused(["train", run.RunFile, "--steps", "0"], "steps is 0");

@@ -1,3 +1,4 @@
+using Sapo.Core;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Memory;
@@ -22,6 +23,14 @@ public sealed class MemoryPreflightTests
     {
         const int Targets = 4 * 2 * 12; // prompts, completions of each, longest completion
         Assert.Equal(compares ? sizeof(float) * (Model.VocabSize + Targets) * Model.HiddenSize : 0, Added($"\"objective\": {{ \"name\": \"{name}\"{knobs} }}"));
+    }
+
+    [Fact]
+    public void Plan_PromptsLongerThanASequenceMayBe_AreRefused()
+    {
+        var options = TinyRun.Options(2);
+        var error = Assert.Throws<UserErrorException>(() => MemoryPreflight.Plan(options with { Engine = options.Engine with { MaxSequenceLength = 4 } }));
+        Assert.Contains("at most 3: a sequence may have 4, engine.maxSequenceLength", error.Message, StringComparison.Ordinal);
     }
 
     private static long Added(string members) => MemoryPreflight.Plan(TinyRun.Options(2, members)).TotalBytes - MemoryPreflight.Plan(TinyRun.Options(2)).TotalBytes;

@@ -57,6 +57,10 @@ catch (Exception failure) when (
 {
     return Fail(1, failure.Message);
 }
+catch (Exception denied) when (denied is UnauthorizedAccessException or IOException and not (FileNotFoundException or FileLoadException)) // those two name assemblies, too
+{
+    return Fail(2, new UserErrorException(denied.Message.TrimEnd('.'), "files and folders that this user may read and write, on a disk with room", "Check the path, its permissions and the free space", denied).Message);
+}
 catch (Exception bug)
 {
     return Fail(1, $"this should not have happened:\n{bug}");

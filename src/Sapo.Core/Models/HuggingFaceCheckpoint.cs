@@ -11,6 +11,8 @@ public sealed class HuggingFaceCheckpoint : IDisposable
 {
     private const string SingleFile = "model.safetensors", IndexFile = "model.safetensors.index.json";
 
+    private const int PieceElements = 1 << 24; // their bytes stay below the 2 GiB that a span can hold
+
     private readonly Dictionary<string, (SafetensorsFile File, SafetensorsEntry Entry)> _tensors = new(StringComparer.Ordinal);
     private readonly List<SafetensorsFile> _files = [];
 
@@ -51,12 +53,11 @@ public sealed class HuggingFaceCheckpoint : IDisposable
     /// <exception cref="UserErrorException">A value is not finite.</exception>
     public void CopyTo(string name, Span<float> destination, long start = 0)
     {
-        const int Piece = 1 << 24; // elements: their bytes stay below the 2 GiB that a span can hold
         var (file, entry) = _tensors[name];
         var size = SafetensorsFile.ElementSize(entry.Type);
-        for (var done = 0; done < destination.Length; done += Piece)
+        for (var done = 0; done < destination.Length; done += PieceElements)
         {
-            var piece = destination[done..Math.Min(done + Piece, destination.Length)];
+            var piece = destination[done..Math.Min(done + PieceElements, destination.Length)];
             WeightConversion.ToSingle(file.Read(entry, (start + done) * size, piece.Length * size), entry.Type, piece);
             var bad = WeightConversion.IndexOfNonFinite(piece);
             if (bad >= 0)
@@ -148,7 +149,13 @@ public sealed class HuggingFaceCheckpoint : IDisposable
     {
         var (embeddingFile, embedding) = _tensors["model.embed_tokens.weight"];
         CheckStored(file, head);
-        if (head.Type != embedding.Type || !head.Shape.SequenceEqual(embedding.Shape) || !file.Read(head).SequenceEqual(embeddingFile.Read(embedding)))
+        var equal = head.Type == embedding.Type && head.Shape.SequenceEqual(embedding.Shape);
+        for (long start = 0; equal && start < head.Bytes; start += PieceElements) // in pieces: either may be longer than a span can be
+        {
+            var count = (int)Math.Min(PieceElements, head.Bytes - start);
+            equal = file.Read(head, start, count).SequenceEqual(embeddingFile.Read(embedding, start, count));
+        }
+        if (!equal)
             throw new UserErrorException($"{file.Path}: lm_head.weight differs from model.embed_tokens.weight, but config.json says tie_word_embeddings", "one of the two", "Set tie_word_embeddings to false, or remove lm_head.weight");
     }
 }

@@ -10,6 +10,8 @@ public static class ModelConfigReader
 {
     private const int MostLayers = 10_000, MostExperts = 10_000; // far above any model; keeps a hostile number from filling the memory
 
+    private const string FullAttention = "full_attention", SlidingAttention = "sliding_attention";
+
     private static readonly Dictionary<string, string> Architectures = new(StringComparer.Ordinal)
     {
         ["qwen2"] = "Qwen2ForCausalLM",
@@ -70,7 +72,7 @@ public static class ModelConfigReader
             IntermediateSize = fields.Positive("intermediate_size"),
             MaxPositions = fields.Int("max_position_embeddings") ?? 2048,
             RmsNormEpsilon = fields.Double("rms_norm_eps") ?? 1e-6,
-            RopeTheta = fields.Double("rope_theta") ?? fields.Object("rope_parameters")?.Double("rope_theta") ?? 10000,
+            RopeTheta = Theta(fields),
             RopeScaling = Scaling(fields),
             TieWordEmbeddings = fields.Bool("tie_word_embeddings"),
             QueryKeyValueBias = type == "qwen2" || attentionBias,
@@ -104,9 +106,26 @@ public static class ModelConfigReader
         return type;
     }
 
+    private static double Theta(Fields fields)
+    {
+        var (newer, older) = (fields.Object("rope_parameters")?.Double("rope_theta"), fields.Double("rope_theta"));
+        if (newer is not null && older is not null && newer != older)
+            throw fields.Error($"rope_theta is {older}, and {newer} in rope_parameters", "one of the two", "Use the config.json saved with these weights");
+        return newer ?? older ?? 10000;
+    }
+
     private static RopeScaling Scaling(Fields fields)
     {
-        if ((fields.Object("rope_parameters") ?? fields.Object("rope_scaling")) is not { } scaling) return new RopeScaling.None();
+        var (newer, older) = (fields.Object("rope_parameters"), fields.Object("rope_scaling"));
+        var scaling = ScalingOf(newer ?? older, fields);
+        if (newer is not null && older is not null && scaling != ScalingOf(older, fields))
+            throw fields.Error("rope_scaling differs from rope_parameters", "one of the two", "Use the config.json saved with these weights");
+        return scaling;
+    }
+
+    private static RopeScaling ScalingOf(Fields? given, Fields fields)
+    {
+        if (given is not { } scaling) return new RopeScaling.None();
         var kind = scaling.String("rope_type") ?? scaling.String("type") ?? "default";
         return kind switch
         {
@@ -120,24 +139,24 @@ public static class ModelConfigReader
 
     private static int?[] Windows(Fields fields, string type, int layers)
     {
+        var kinds = LayerKinds(fields, layers); // where windows are off, too: other kinds of attention are never passed over
         var window = type == "mistral" && !fields.Has("sliding_window") ? 4096 : fields.Int("sliding_window"); // MistralConfig's default
         var used = window is not null && (type == "mistral" || (type != "llama" && fields.Bool("use_sliding_window")));
         if (!used) return new int?[layers];
         if (type == "qwen3_moe") throw fields.Error("use_sliding_window is true", "false for qwen3_moe", "Sliding windows are not supported in this family");
         if (window <= 0) throw fields.Error($"sliding_window is {window}", "a positive number or null", "Correct config.json");
-        var kinds = fields.Strings("layer_types");
-        if (kinds.Length > 0)
-        {
-            if (kinds.Length != layers) throw fields.Error($"layer_types has {kinds.Length} entries", $"{layers}, one per layer", "Correct config.json");
-            return [.. kinds.Select(kind => kind switch
-            {
-                "sliding_attention" => window,
-                "full_attention" => null,
-                _ => throw fields.Error($"layer_types holds {kind}", "full_attention or sliding_attention", "This attention is not supported"),
-            })];
-        }
+        if (kinds.Length > 0) return [.. kinds.Select(kind => kind == SlidingAttention ? window : null)];
         var first = type == "mistral" ? 0 : fields.Int("max_window_layers") ?? 28;
         return [.. Enumerable.Range(0, layers).Select(layer => layer >= first ? window : null)];
+    }
+
+    private static string[] LayerKinds(Fields fields, int layers)
+    {
+        var kinds = fields.Strings("layer_types");
+        if (kinds.Length > 0 && kinds.Length != layers) throw fields.Error($"layer_types has {kinds.Length} entries", $"{layers}, one per layer", "Correct config.json");
+        if (kinds.FirstOrDefault(kind => kind is not (FullAttention or SlidingAttention)) is { } other)
+            throw fields.Error($"layer_types holds {other}", $"{FullAttention} or {SlidingAttention}", "This attention is not supported");
+        return kinds;
     }
 
     private static MixtureConfig ReadMixture(Fields fields, int layers)
@@ -188,7 +207,9 @@ public static class ModelConfigReader
 
         public UserErrorException Error(string found, string? expected, string remedy) => new($"{Path}: {found}", expected, remedy);
 
-        public Fields? Object(string name) => Find(name) is { ValueKind: JsonValueKind.Object } value ? this with { Element = value } : null;
+        public Fields? Object(string name) => Find(name) is not { } value
+            ? null
+            : value.ValueKind == JsonValueKind.Object ? this with { Element = value } : throw Error($"{name} is {value.GetRawText()}", "an object or null", Remedy);
 
         public bool Has(string name) => Element.TryGetProperty(name, out _);
 
@@ -198,7 +219,9 @@ public static class ModelConfigReader
 
         public int? Int(string name) => Read(name, "a whole number", value => (int?)value.GetInt32());
 
-        public double? Double(string name) => Read(name, "a number", value => (double?)value.GetDouble());
+        public double? Double(string name) => Read(name, "a finite number", value => (double?)value.GetDouble()) is not { } number
+            ? null
+            : double.IsFinite(number) ? number : throw Error($"{name} is {number}", "a finite number", Remedy);
 
         public int Positive(string name, int atMost = int.MaxValue) => Int(name) is not { } value
             ? throw Error($"{name} is missing", "a positive number", Remedy)

@@ -32,6 +32,8 @@ public static class RunOptionsReader
     /// that is not allowed.</exception>
     public static RunOptions Read(string path)
     {
+        if (Directory.Exists(path))
+            throw new UserErrorException($"{path} is a folder", "a run file such as runs/quickstart.json", "Name the file");
         if (!File.Exists(path))
             throw new UserErrorException($"{path} does not exist", "a run file such as runs/quickstart.json", "Check the path");
         var options = Parse(File.ReadAllBytes(path), path);
@@ -49,7 +51,11 @@ public static class RunOptionsReader
         try
         {
             using (var document = JsonDocument.Parse(content, new() { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false }))
+            {
+                if (document.RootElement.ValueKind is not (JsonValueKind.Object or JsonValueKind.Null))
+                    throw new UserErrorException($"{path} holds {document.RootElement.ValueKind switch { JsonValueKind.Array => "a list", JsonValueKind.String => "a text", _ => "a single value" }}", "an object", "Correct the run file");
                 CheckMembers(document.RootElement, RunType, "", path);
+            }
             var options = JsonSerializer.Deserialize(content, RunType)
                 ?? throw new UserErrorException($"{path} holds null", "an object", "Correct the run file");
             return options.Validated();

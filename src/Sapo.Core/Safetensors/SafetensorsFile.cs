@@ -70,9 +70,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     public static SafetensorsFile Open(string path)
     {
         if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a safetensors file", "Check the path");
-        var length = new FileInfo(path).Length;
-        if (length < 10) throw Broken(path, $"it has {length} bytes, too few for a header");
-        var mapping = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        var mapping = Map(path, out var length);
         MemoryMappedViewAccessor? view = null;
         byte* start = null;
         try
@@ -109,6 +107,21 @@ public sealed unsafe class SafetensorsFile : IDisposable
         _mapping.Dispose();
     }
 
+    private static MemoryMappedFile Map(string path, out long length)
+    {
+        try
+        {
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 1);
+            length = stream.Length;
+            if (length < 10) throw Broken(path, $"it has {length} bytes, too few for a header");
+            return MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            throw new UserErrorException($"{path} cannot be read: {failure.Message}", "a safetensors file that this user may read", "Check the file and its permissions", failure);
+        }
+    }
+
     private static List<SafetensorsEntry> ReadHeader(string path, byte* start, long fileLength)
     {
         var headerLength = BinaryPrimitives.ReadUInt64LittleEndian(new ReadOnlySpan<byte>(start, 8));
@@ -136,7 +149,11 @@ public sealed unsafe class SafetensorsFile : IDisposable
         var names = new HashSet<string>(StringComparer.Ordinal);
         foreach (var property in document.RootElement.EnumerateObject())
         {
-            if (property.NameEquals("__metadata__")) continue;
+            if (property.NameEquals("__metadata__"))
+            {
+                if (property.Value.ValueKind != JsonValueKind.Object || property.Value.EnumerateObject().Any(pair => pair.Value.ValueKind != JsonValueKind.String)) throw Broken(path, "its __metadata__ is no object of texts");
+                continue;
+            }
             if (!names.Add(property.Name)) throw Broken(path, $"tensor {property.Name} occurs twice (duplicate name)");
             try
             {

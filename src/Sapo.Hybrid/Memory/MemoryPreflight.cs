@@ -24,12 +24,13 @@ public static class MemoryPreflight
 
     /// <summary>What a run will need at its peak, every completion being as long as it may.</summary>
     /// <param name="options">The run.</param>
-    /// <exception cref="UserErrorException">Its model or its task cannot be read.</exception>
+    /// <exception cref="UserErrorException">Its model or its task cannot be read, or a prompt is longer than a sequence may be.</exception>
     public static MemoryPlan Plan(RunOptions options)
     {
         var config = options.Model.Create?.ToConfig(AdditionTokens.Begin, AdditionTokens.End, AdditionTokens.Pad) ?? ModelConfigReader.Read(options.Model.Folder!);
         var (prompts, size, fresh) = (options.Rollout.PromptsPerStep, options.Rollout.GroupSize, options.Rollout.MaxNewTokens);
         var prompt = LongestPrompt(options);
+        CheckLength(options, config, prompt);
         var groups = (prompts + options.Learner.MiniBatches - 1) / options.Learner.MiniBatches;
         var trained = AdapterParameters(options.Model) ?? LearnerFootprint.TrainedParameters(config, options.Learner);
         var learner = LearnerFootprint.Of(
@@ -83,6 +84,13 @@ public static class MemoryPreflight
         if (kl.Reference is not { } folder) return trained;
         var isAdapted = options.Learner.Lora is not null || options.Model.Adapter is not null;
         return isAdapted && folder == options.Model.Folder ? 0 : ModelConfigReader.Read(folder).ParameterCount;
+    }
+
+    private static void CheckLength(RunOptions options, ModelConfig config, int prompt)
+    {
+        var (room, whose) = options.Engine.MaxSequenceLength is { } given && given < config.MaxPositions ? (given, "engine.maxSequenceLength") : (config.MaxPositions, "the model's limit");
+        if (prompt >= room)
+            throw new UserErrorException($"A prompt of the task has {prompt:N0} tokens", $"at most {room - 1:N0}: a sequence may have {room:N0}, {whose}, and one must be left to sample", "Raise engine.maxSequenceLength where the model allows more, or shorten the prompts");
     }
 
     private static int LongestPrompt(RunOptions options)

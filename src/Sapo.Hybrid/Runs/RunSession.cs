@@ -97,7 +97,9 @@ public sealed class RunSession
         ExecutionProvider.Check(_options.Engine);
         var model = FirstModel.Prepare(_options, _folder);
         var precision = PrecisionNames.Parse(_options.Engine.Precision);
-        if (precision != Precision.Fp32) _ = new ReducedLayout(ModelConfigReader.Read(model), precision); // refuses a model it is not for, before the cold start
+        var config = ModelConfigReader.Read(model);
+        if (precision != Precision.Fp32) _ = new ReducedLayout(config, precision); // refuses a model it is not for, before the cold start
+        RolloutEngine.CheckFits(config, _options.Engine); // and slots that there is no room for
         var tokenizer = HuggingFaceTokenizer.Load(model);
         var task = TrainingTasks.Create(_options.Task, _options.Seed, tokenizer, model);
         var problems = task.HeldOutPrompts(_options.Evaluation.Problems); // too few are better found out now than after the cold start
@@ -110,7 +112,7 @@ public sealed class RunSession
         using var publisher = new PolicyPublisher(
             _folder.Policies, model, _time, _options.Engine.MaxSequenceLength, TimeSpan.FromSeconds(_options.StallTimeoutSeconds),
             precision);
-        var probes = ProbeSequences.Of(task);
+        var probes = ProbeSequences.Of(task, Math.Min(_options.Engine.MaxSequenceLength ?? int.MaxValue, learner.Config.MaxPositions));
         var policy = await RunParts.PublishAsync(device, learner, publisher, probes, cancel).ConfigureAwait(false);
         if (_options.ColdStart is not null && start.Step == 0) await device.RunAsync(() => PolicyCopy.Write(policy, _folder.ColdStart, learner)).ConfigureAwait(false);
         var engine = await RolloutEngine.StartAsync(

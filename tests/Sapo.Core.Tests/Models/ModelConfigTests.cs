@@ -88,6 +88,28 @@ public sealed class ModelConfigTests
         Assert.Equal((queryKeyValue, output), (config.QueryKeyValueBias, config.OutputBias));
     }
 
+    [Theory]
+    [InlineData("""{ "rope_theta": 5000.0, "rope_parameters": { "rope_theta": 10000.0 } }""", "rope_theta is 5000, and 10000 in rope_parameters")]
+    [InlineData("""{ "rope_scaling": { "type": "linear", "factor": 2 }, "rope_parameters": { "rope_type": "default" } }""", "rope_scaling differs from rope_parameters")]
+    [InlineData("""{ "rope_scaling": "linear" }""", "rope_scaling is \"linear\"")]
+    [InlineData("""{ "quantization_config": true }""", "quantization_config is true")]
+    [InlineData("""{ "rms_norm_eps": 1e999 }""", "rms_norm_eps is Infinity")]
+    [InlineData("""{ "layer_types": ["full_attention"] }""", "layer_types has 1 entries; expected 3")]
+    [InlineData("""{ "layer_types": ["full_attention", "linear_attention", "full_attention"] }""", "layer_types holds linear_attention")]
+    public void Parse_MemberThatContradictsOrCannotBeUsed_IsRefusedNotPassedOver(string members, string found)
+    {
+        (string, JsonNode?)[] changes = [.. JsonNode.Parse(members)!.AsObject().Select(member => (member.Key, member.Value?.DeepClone()))];
+        Assert.Contains(found, Assert.Throws<UserErrorException>(() => Parse(changes)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Parse_BothRotaryLayoutsThatAgree_AreRead()
+    {
+        const string Scaling = """{ "rope_type": "linear", "factor": 2.0, "rope_theta": 5000.0 }""";
+        var config = Parse(("rope_theta", 5000.0), ("rope_scaling", JsonNode.Parse(Scaling)), ("rope_parameters", JsonNode.Parse(Scaling)));
+        Assert.Equal((5000.0, new RopeScaling.Linear(2)), (config.RopeTheta, config.RopeScaling));
+    }
+
     [Fact]
     public void Parse_MistralWithoutSlidingWindow_HasTheFamilysDefault()
     {

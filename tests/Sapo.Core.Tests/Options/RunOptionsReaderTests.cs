@@ -81,7 +81,8 @@ public sealed class RunOptionsReaderTests
     [InlineData("""{ "task": { "kind": "additon" } }""", "task.kind is \"additon\"", "addition, jsonl")]
     [InlineData("""{ "task": { "kind": "jsonl" } }""", "task.train is missing", "")]
     [InlineData("""{ "name": "x", "name": "y" }""", "name", "")]
-    [InlineData("[1]", "it is not a run file", "")]
+    [InlineData("[1]", "holds a list", "an object")]
+    [InlineData("7", "holds a single value", "an object")]
     [InlineData("{ \"name\": ", "it is not a run file", "line 1")]
     [InlineData("null", "holds null", "")]
     public void Parse_WrongMembers_NamesFileAndPathAndRemedy(string text, string found, string remedy)

@@ -230,6 +230,27 @@ public sealed class RunSessionTests
     }
 
     [Fact]
+    public async Task RunAsync_SequencesShorterThanTheProbes_ProbesWhatFits()
+    {
+        using var folder = new TemporaryFolder();
+        var options = TinyRun.Options(1);
+        var records = await TinyRun.RunAsync(options with { Engine = options.Engine with { MaxSequenceLength = 10 } }, folder.Path);
+        Assert.InRange(records[0].Completions.MeanTokens, 1, 10);
+    }
+
+    [Fact]
+    public async Task RunAsync_SlotsThatDoNotFit_AreRefusedBeforeTheColdStart()
+    {
+        using var folder = new TemporaryFolder();
+        var options = TinyRun.Options(1);
+        var observer = new RunRecorder();
+        var error = await Assert.ThrowsAsync<UserErrorException>(() => RunSession.RunAsync(
+            options with { Engine = options.Engine with { Slots = 100_000_000 } }, folder.Path, fresh: false, observer, TimeProvider.System, default));
+        Assert.StartsWith("engine.slots is 100,000,000", error.Message, StringComparison.Ordinal);
+        Assert.Empty(observer.News);
+    }
+
+    [Fact]
     public async Task RunAsync_BrokenModelFolder_IsOneMessage()
     {
         using var folder = new TemporaryFolder();

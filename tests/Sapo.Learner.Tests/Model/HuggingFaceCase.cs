@@ -73,12 +73,13 @@ internal sealed record GoldenRows(int[][] Tokens, int[] PromptLengths, int[][] C
         int[][] positions = [.. completion.Select(row => Enumerable.Range(0, row.Length).Where(position => row[position] != 0).ToArray())];
         return new GoldenRows(
             [.. ids.Zip(real, (row, mask) => row.Take(mask.Count(value => value != 0)).Select(id => (int)id).ToArray())],
-            [.. positions.Select(row => row[0])], positions);
+            [.. positions.Zip(real, (row, mask) => row.Length > 0 ? row[0] : mask.Count(value => value != 0))], positions);
     }
 
-    /// <summary>Every row as a group of its own.</summary>
+    /// <summary>Every row that has a completion as a group of its own.</summary>
     public TokenGroup[] Groups(double temperature) =>
-        [.. Tokens.Select((row, index) => new TokenGroup(row[..PromptLengths[index]], [new TokenRow(row[PromptLengths[index]..])], temperature))];
+        [.. Tokens.Zip(PromptLengths, (Row, Prompt) => (Row, Prompt)).Where(one => one.Prompt < one.Row.Length)
+            .Select(one => new TokenGroup(one.Row[..one.Prompt], [new TokenRow(one.Row[one.Prompt..])], temperature))];
 
     /// <summary>All rows as completions of the one prompt they share.</summary>
     public TokenGroup AsGroup(double temperature) =>

@@ -41,7 +41,8 @@ internal static class TrlTranslation
             {
                 Correction = new CorrectionOptions
                 {
-                    Level = parts[0], Action = parts[1], Low = options.OptionalNumber("vllm_importance_sampling_clip_min"), High = options.OptionalNumber("vllm_importance_sampling_clip_max"),
+                    Level = parts[0], Low = options.OptionalNumber("vllm_importance_sampling_clip_min"), High = options.OptionalNumber("vllm_importance_sampling_clip_max"),
+                    Action = options.Find("vllm_importance_sampling_clip_min") is null && options.Find("vllm_importance_sampling_clip_max") is null ? "truncate" : parts[1],
                 },
             };
         }

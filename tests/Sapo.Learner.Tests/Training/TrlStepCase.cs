@@ -18,11 +18,19 @@ internal sealed class TrlStepCase(JsonElement root)
     // AdamW without memory and with a huge epsilon is plain gradient descent: p -= (lr * E) * g / (|g| + E), to 1e-8 relative.
     private const double SgdEpsilon = 1e8;
 
+    private static readonly string[] KnownOptions =
+    [
+        "loss_type", "importance_sampling_level", "epsilon", "epsilon_high", "delta", "sapo_temperature_pos", "sapo_temperature_neg", "beta", "use_bias_correction_kl", "temperature",
+        "scale_rewards", "num_generations", "per_device_train_batch_size", "steps_per_generation", "gradient_accumulation_steps", "num_iterations", "max_completion_length",
+        "mask_truncated_completions", "off_policy_mask_threshold", "max_grad_norm", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "seed", "optim",
+        "lr_scheduler_type", "warmup_steps", "sampler_correction",
+    ];
+
     private readonly JsonElement _options = root.GetProperty("options");
 
     public bool IsSgd => Text("optim") == "sgd";
 
-    public bool UsesSampler => _options.Find("sampler_correction") is not null;
+    public bool UsesSampler => _options.Find("sampler_correction") is not null || _options.Find("off_policy_mask_threshold") is not null;
 
     /// <summary>What dapo and cispo divide by; set for each rollout.</summary>
     public double? TokensPerStep { get; set; }
@@ -41,8 +49,11 @@ internal sealed class TrlStepCase(JsonElement root)
         var one = new TrlStepCase(root);
         if (one.Text("optim") is not ("adamw_torch" or "sgd")) return $"optimizer {one.Text("optim")} is not offered";
         if (one.IsSgd && one.Number("weight_decay") != 0) return "gradient descent with weight decay is not offered";
-        if (one.Text("loss_type") is not ("sapo" or "grpo" or "dapo" or "dr_grpo" or "cispo")) return $"loss {one.Text("loss_type")} counts tokens per micro-batch or is not one of ours";
-        if (one.Text("importance_sampling_level") == "sequence" && one.Text("loss_type") != "grpo") return "the completion's ratio belongs to gspo alone";
+        if (root.GetProperty("options").EnumerateObject().Select(option => option.Name).Except(KnownOptions, StringComparer.Ordinal).FirstOrDefault() is { } unknown) return $"option {unknown} of TRL is not known here";
+        if (one.Text("loss_type") is not ("sapo" or "grpo" or "bnpo" or "dapo" or "dr_grpo" or "cispo")) return $"loss {one.Text("loss_type")} is not one of ours";
+        if (one.Text("loss_type") == "bnpo" && one.Number("gradient_accumulation_steps") != 1) return "bnpo counts tokens per micro-batch";
+        if (one.Text("importance_sampling_level") == "sequence" && one.Text("loss_type") is "sapo" or "cispo") return $"{one.Text("loss_type")} on the completion's ratio is not one of ours";
+        if (one.Text("importance_sampling_level") == "sequence" && one._options.Find("delta") is not null) return "gspo has no two-sided delta";
         foreach (var rollout in root.GetProperty("steps").EnumerateArray().GroupBy(step => step.GetProperty("micro_batches")[0].GetProperty("rollout").GetInt32()))
             if (rollout.Select(step => step.GetProperty("lr").Number()).Distinct().Count() > 1) return "our learning rate changes between rollouts only";
         return null;
@@ -56,7 +67,7 @@ internal sealed class TrlStepCase(JsonElement root)
         {
             Name = loss switch { "sapo" => "sapo", "cispo" => "cispo-absolute", _ => sequence ? "gspo" : "grpo" },
             LogRatioClamp = WidestClamp,
-            Aggregation = loss switch { "dr_grpo" => "seq-mean-token-sum-norm", "dapo" or "cispo" => "token-mean", _ => "seq-mean-token-mean" },
+            Aggregation = loss switch { "dr_grpo" => "seq-mean-token-sum-norm", "dapo" or "bnpo" or "cispo" => "token-mean", _ => "seq-mean-token-mean" },
             NormConstant = loss == "dr_grpo" ? Number("max_completion_length") : null,
             OffPolicyThreshold = _options.OptionalNumber("off_policy_mask_threshold"),
         };
@@ -73,7 +84,11 @@ internal sealed class TrlStepCase(JsonElement root)
             var mode = correction.GetProperty("mode").GetString()!.Split('_');
             options = options with
             {
-                Correction = new CorrectionOptions { Level = mode[0], Action = mode[1], Low = correction.OptionalNumber("clip_min"), High = correction.OptionalNumber("clip_max") },
+                Correction = new CorrectionOptions
+                {
+                    Level = mode[0], Low = correction.OptionalNumber("clip_min"), High = correction.OptionalNumber("clip_max"),
+                    Action = correction.Find("clip_min") is null && correction.Find("clip_max") is null ? "truncate" : mode[1],
+                },
             };
         }
         var objective = ObjectiveRegistry.Create(options, vocabulary);
