@@ -12,7 +12,8 @@ public sealed class UserErrorException : Exception
     /// <param name="remedy">What to do.</param>
     /// <param name="inner">The cause, if another exception was.</param>
     public UserErrorException(string found, string? expected, string remedy, Exception? inner = null)
-        : base(expected is null ? $"{found.TrimEnd('.')}. {remedy}." : $"{found.TrimEnd('.')}; expected {expected}. {remedy}.", inner)
-    {
-    }
+        : base(expected is null ? $"{found.TrimEnd('.')}. {remedy}." : $"{found.TrimEnd('.')}; expected {expected}. {remedy}.", inner) => Found = found;
+
+    /// <summary>What was found, for one who knows a better remedy.</summary>
+    public string Found { get; }
 }

@@ -37,7 +37,7 @@ internal static class LearnerState
     public static (long Version, long Batches, IReadOnlyDictionary<string, double> Objective) Restore(string folder, FlatParameters parameters, FlatParameters? reference, ParameterUpdate update)
     {
         using var scope = NewDisposeScope();
-        using var file = SafetensorsFile.Open(Path.Combine(folder, FileName));
+        using var file = Open(folder);
         foreach (var (prefix, buffer) in Buffers(parameters, reference, update))
             foreach (var slot in parameters.InCheckpointOrder) Copy(file, Find(file, prefix + slot.Name, WeightType.F32, slot.Shape), buffer.narrow(0, slot.Offset, slot.Count));
         var counts = MemoryMarshal.Cast<byte, long>(file.Read(Find(file, Counts, WeightType.I64, [5])));
@@ -45,6 +45,18 @@ internal static class LearnerState
         var objective = file.Entries.Where(entry => entry.Name.StartsWith(ObjectivePrefix, StringComparison.Ordinal))
             .ToDictionary(entry => entry.Name[ObjectivePrefix.Length..], entry => MemoryMarshal.Read<double>(file.Read(entry)), StringComparer.Ordinal);
         return (counts[0], counts[1], objective);
+    }
+
+    private static SafetensorsFile Open(string folder)
+    {
+        try
+        {
+            return SafetensorsFile.Open(Path.Combine(folder, FileName));
+        }
+        catch (UserErrorException broken)
+        {
+            throw new UserErrorException(broken.Found, "a learner's state", $"Remove {folder} to go on from the checkpoint before it", broken);
+        }
     }
 
     /// <summary>Every checkpoint tensor as a view of a flat Float32 buffer on the CPU.</summary>

@@ -26,8 +26,9 @@ internal sealed class RequestCheck(ModelConfig config, int positions, bool hasTo
         Check(sampling.TopK <= config.VocabSize, $"{name}: topK is {sampling.TopK}", $"at most the vocabulary's {config.VocabSize:N0}", CorrectOptions);
         Check(sampling.StopStrings.Count == 0 || hasTokenizer, $"{name} has stop strings, but the engine has no tokenizer to find them with", null, "Add tokenizer.json to the model folder, or use stop token ids");
         int[] stops = [.. sampling.StopTokenIds ?? config.EndTokenIds];
+        var (whose, remedy) = sampling.StopTokenIds is null ? ("the model's eos_token_id", "Correct config.json or generation_config.json") : ($"{name}: stop token id", CorrectOptions);
         foreach (var stop in stops)
-            Check(stop >= 0 && stop < config.VocabSize, $"{name}: stop token id {stop}", $"ids from 0 to {config.VocabSize - 1}", CorrectOptions);
+            Check(stop >= 0 && stop < config.VocabSize, $"{whose} {stop}", $"ids from 0 to {config.VocabSize - 1}", remedy);
         return (stops, Math.Min(sampling.MaxNewTokens, positions - ids.Length));
     }
 

@@ -52,6 +52,9 @@ public static class EvaluationJob
     public static async Task<EvaluationResult> RunAsync(
         EvaluationJobOptions options, Action<string> say, TimeProvider time, CancellationToken cancel)
     {
+        if (options.Samples < 1) throw new UserErrorException($"--n is {options.Samples}", "at least 1", "Correct the command line");
+        if (options.Samples > 1 && options.Sampling.Temperature == 0)
+            throw new UserErrorException($"--n is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
         var sampling = options.Sampling.Validated();
         ExecutionProvider.Check(options.Engine.Validated());
         using var model = ServedModel.Open(options.Model, PrecisionNames.Parse(options.Engine.Precision), say);

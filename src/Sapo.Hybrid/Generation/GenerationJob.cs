@@ -64,8 +64,7 @@ public static class GenerationJob
     {
         if (options.Samples < 1) throw new UserErrorException($"--n is {options.Samples}", "at least 1", "Correct the command line");
         if (options.Samples > 1 && options.Sampling.Temperature == 0)
-            throw new UserErrorException(
-                $"--n is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
+            throw new UserErrorException($"--n is {options.Samples} at temperature 0", "1, since all would be the same", "Correct the command line");
         if (options.TopLogProbs is < 0 or > GenerationRequest.MaxAlternatives)
             throw new UserErrorException($"--top-log-probs is {options.TopLogProbs}", $"0 to {GenerationRequest.MaxAlternatives}", "Correct the command line");
         if (options.Sampling.Validated().Penalises)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Sapo.Core;
 using Sapo.Core.Machine;
 using Sapo.Core.Options;
 using Sapo.Hybrid.Runs;
@@ -27,6 +28,7 @@ internal sealed record ReportData
     public required IReadOnlyList<RolloutRecord> RolloutsAfter { get; init; }
 
     /// <summary>Reads a finished run.</summary>
+    /// <exception cref="UserErrorException">A file is broken.</exception>
     public static ReportData Read(RunFolder folder, RunOptions options, long parameterCount, MachineReport machine) => new()
     {
         Options = options,
@@ -40,6 +42,19 @@ internal sealed record ReportData
         RolloutsAfter = Lines(folder.RolloutFile("after"), line => JsonSerializer.Deserialize(line, RunJson.Default.RolloutRecord)!),
     };
 
-    private static IReadOnlyList<T> Lines<T>(string path, Func<string, T> parse) =>
-        File.Exists(path) ? [.. File.ReadLines(path).Select(parse)] : [];
+    private static IReadOnlyList<T> Lines<T>(string path, Func<string, T> parse)
+    {
+        if (!File.Exists(path)) return [];
+        return [.. File.ReadLines(path).Select((line, index) =>
+        {
+            try
+            {
+                return parse(line);
+            }
+            catch (JsonException broken)
+            {
+                throw new UserErrorException($"{path}, line {index + 1} cannot be read: {broken.Message}", null, "Remove the line and run again: the report is then made without it", broken);
+            }
+        })];
+    }
 }

@@ -229,6 +229,20 @@ public sealed class RunSessionTests
         Assert.All(observer.Records, record => Assert.InRange(record.Completions.WithoutKeptIds, 1, record.Completions.Count - 1));
     }
 
+    [Theory]
+    [InlineData("evaluation/after.json", "{", "evaluation/after.json cannot be read")]
+    [InlineData("coldstart.jsonl", "not a line\n", "coldstart.jsonl, line 1 cannot be read")]
+    public async Task RunAsync_BrokenFileOfAnInterruptedRun_SaysToRemoveIt(string name, string content, string found)
+    {
+        using var folder = new TemporaryFolder();
+        await RunSession.RunAsync(Options(1), folder.Path, fresh: false, new RunRecorder(), TimeProvider.System, default);
+        File.Delete(folder.At("report.html")); // as if it had been interrupted before its last stage
+        folder.File(name, content);
+        var error = await Assert.ThrowsAsync<UserErrorException>(() => RunSession.RunAsync(Options(1), folder.Path, fresh: false, new RunRecorder(), TimeProvider.System, default));
+        Assert.Contains(found, error.Message, StringComparison.Ordinal);
+        Assert.Contains("Remove ", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task RunAsync_SequencesShorterThanTheProbes_ProbesWhatFits()
     {

@@ -194,6 +194,20 @@ public sealed class PolicyLearnerTests
     }
 
     [Fact]
+    public void RestoreState_FileCutOffOrGone_SaysToRemoveTheCheckpoint()
+    {
+        using var model = new TinyModel();
+        var path = Path.Combine(model.Folder, "state");
+        using var learner = new PolicyLearner(model.Folder, Options, SapoObjective(model));
+        learner.SaveState(path);
+        var file = Path.Combine(path, "learner.safetensors");
+        using (var stream = File.OpenWrite(file)) stream.SetLength(stream.Length - 1);
+        Assert.Contains($"Remove {path} to go on", Assert.Throws<UserErrorException>(() => learner.RestoreState(path)).Message, StringComparison.Ordinal);
+        File.Delete(file);
+        Assert.Contains($"Remove {path} to go on", Assert.Throws<UserErrorException>(() => learner.RestoreState(path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void SaveModel_ThenLoad_GivesTheSameTensors()
     {
         using var model = new TinyModel();

@@ -44,6 +44,8 @@ internal static class EvalCommand
         sampling.AddTo(command);
         command.SetAction(async (parsed, cancel) =>
         {
+            if (parsed.GetValue(task) is not null && parsed.GetValue(prompts) is null && (parsed.GetValue(chat) || parsed.GetResult(reward) is { Implicit: false }))
+                throw new UserErrorException("--chat or --reward is given with --task", "--prompts, whose problems they are about", "Leave it out");
             var options = new EvaluationJobOptions
             {
                 Model = parsed.GetRequiredValue(model),
