@@ -87,7 +87,7 @@ internal sealed class DistributionProbe
     private TokenDistributions TopK(Tensor oldHeadInput, PackedTokens batch, Tensor headInput)
     {
         var (old, current, contained) = (new List<double[]>(), new List<double[]>(), new List<bool>());
-        foreach (var chunk in _model.Head.Chunks(headInput))
+        foreach (var chunk in _model.Head.Chunks(batch))
         {
             using var scope = NewDisposeScope();
             var (likeliest, ids) = _model.Head.LogDistributions(oldHeadInput, batch, chunk, _oldWeight).topk(Math.Min(_request.TopK, _model.Config.VocabSize));
@@ -102,7 +102,7 @@ internal sealed class DistributionProbe
     private TokenDistributions Divergence(Tensor oldHeadInput, PackedTokens batch, Tensor headInput)
     {
         var (divergences, variances) = (new List<double>(), new List<double>());
-        foreach (var chunk in _model.Head.Chunks(headInput))
+        foreach (var chunk in _model.Head.Chunks(batch))
         {
             using var scope = NewDisposeScope();
             var old = _model.Head.LogDistributions(oldHeadInput, batch, chunk, _oldWeight);
@@ -119,7 +119,7 @@ internal sealed class DistributionProbe
     private TokenDistributions Curvature(double[] advantages, PackedTokens batch, Tensor headInput, double learningRate)
     {
         var shifts = new List<(double Objective, double Policy)>();
-        foreach (var chunk in _model.Head.Chunks(headInput))
+        foreach (var chunk in _model.Head.Chunks(batch))
         {
             using var scope = NewDisposeScope();
             var ofChunk = advantages[(int)chunk.First..(int)(chunk.First + chunk.Count)];

@@ -123,6 +123,6 @@ public sealed record LearnerFootprint
         var width = config.Mixture is { } mixture ? Math.Max(config.IntermediateSize, (double)mixture.IntermediateSize * mixture.ExpertsPerToken) : config.IntermediateSize;
         var rounded = options.Dtype == LearnerOptions.Bfloat16Dtype ? 6.0 * hidden * Math.Max(2 * width, projected) : 0; // a matrix in bfloat16 and its gradient in both
         var again = options.ActivationCheckpointing ? 2 * hidden : 0; // what the repeated forward pass puts out
-        return tokens * Element * (4 * hidden + again + 1.5 * config.HeadSize + Math.Max(4 * width, 6 * projected)) + 3 * tileScores * Element + rounded;
+        return tokens * Element * (4 * hidden + again + 1.5 * config.HeadSize + Math.Max(2 * width, 6 * projected)) + 3 * tileScores * Element + rounded;
     }
 }

@@ -4,7 +4,7 @@
 //                objective compares whole distributions, also what the old ones can be computed from again
 //   per mini-batch, per micro-batch:
 //     forward    hidden states of the rows; what the backward pass needs is kept
-//     head       log-probs l and entropies, before the objective; its gradient, after it
+//     head       some rows after the others: log-probs l and entropies -> objective -> gradient of the head
 //     objective  J and dJ/dl on the host, in double precision
 //     backward   -dJ/dl through the layers, added to the gradients
 //   per mini-batch: clipping and AdamW
@@ -69,15 +69,21 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
         foreach (var (first, count) in parts)
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
-            using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
-            var values = measured.Time("head", () => model.ComputeValues(pass));
+            using var pass = measured.Time("forward", () => model.Forward(packed));
             var facts = measured.Time("head", () => _distributions?.Look(rows[first..(first + count)], packed, pass.HeadInput, learningRate));
-            var part = prepared.Slice(first, count) with { LogProbs = values.LogProbs, Entropies = values.Entropies, Distributions = facts };
-            var result = measured.Time("objective", () => objective.Evaluate(part));
-            Backward(pass, result.Gradient, result.EntropyGradient, prepared.TokenCount, measured);
+            var part = prepared.Slice(first, count) with { Distributions = facts };
+            using var headInput = measured.Time("head", () => model.TrainHead(pass, Evaluate, atOnce: objective.Scope == ObjectiveScope.MiniBatch));
+            BackwardLayers(pass, headInput, prepared.TokenCount, measured);
             measured.Add(packed);
-            batches.Add(part);
-            results.Add(result);
+
+            HeadSlopes Evaluate(HeadSpan span)
+            {
+                var ofSpan = part.Slice(span.FirstRow, span.RowCount) with { LogProbs = span.Values.LogProbs, Entropies = span.Values.Entropies };
+                var result = measured.Time("objective", () => objective.Evaluate(ofSpan));
+                batches.Add(ofSpan);
+                results.Add(result);
+                return Descent(result.Gradient, result.EntropyGradient);
+            }
         }
         return (prepared with { LogProbs = [.. batches.SelectMany(part => part.LogProbs)], Entropies = [.. batches.SelectMany(part => part.Entropies!)] }, ObjectiveResult.Sum(results));
     }
@@ -97,21 +103,23 @@ internal sealed class PolicyStep(DecoderModel model, DecoderModel? reference, IO
         foreach (var (first, count) in parts)
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], device);
-            using var pass = measured.Time("forward", () => model.ForwardWithoutValues(packed));
+            using var pass = measured.Time("forward", () => model.Forward(packed));
             var (start, end) = (whole.RowOffsets[first], whole.RowOffsets[first + count]);
-            Backward(pass, result.Gradient[start..end], result.EntropyGradient?[start..end], whole.TokenCount, measured);
+            using var headInput = measured.Time("head", () => model.BackwardHead(pass, Descent(result.Gradient[start..end], result.EntropyGradient?[start..end])));
+            BackwardLayers(pass, headInput, whole.TokenCount, measured);
             measured.Add(packed);
         }
         return (whole, result);
     }
 
-    /// <summary>J is maximised, so the loss is -J; the load-balance loss of a mixture's tokens is added, each micro-batch by its share of the targets.</summary>
-    private void Backward(ForwardPass pass, double[] gradient, double[]? entropyGradient, int targetsOfMiniBatch, StepMeasurements measured)
+    /// <summary>J is maximised, so the loss is -J.</summary>
+    private static HeadSlopes Descent(double[] gradient, double[]? entropyGradient) =>
+        new(Array.ConvertAll(gradient, slope => -slope), entropyGradient is null ? null : Array.ConvertAll(entropyGradient, slope => -slope));
+
+    /// <summary>The layers' backward pass; the load-balance loss of a mixture's tokens is added, each micro-batch by its share of the targets.</summary>
+    private void BackwardLayers(ForwardPass pass, Tensor headInput, int targetsOfMiniBatch, StepMeasurements measured)
     {
-        var share = (double)gradient.Length / targetsOfMiniBatch;
-        var slopes = Array.ConvertAll(gradient, slope => -slope);
-        var entropySlopes = entropyGradient is null ? null : Array.ConvertAll(entropyGradient, slope => -slope);
-        using var headInput = measured.Time("head", () => model.BackwardHead(pass, slopes, entropySlopes));
+        var share = (double)pass.Batch.Targets.Length / targetsOfMiniBatch;
         var balance = measured.Time("backward", () => model.BackwardLayers(pass, headInput, options.RouterBalance * share));
         if (options.RouterBalance > 0) measured.AddRouterBalance(share * balance);
     }

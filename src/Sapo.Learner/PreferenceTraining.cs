@@ -55,12 +55,19 @@ public sealed class PreferenceTraining : IDisposable
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], _device);
             using var pass = _model.Forward(packed);
-            var result = Evaluate(rows[first..(first + count)], pass.Values!.LogProbs, _reference.Model.Evaluate(packed).LogProbs, pairs.Count);
-            double[] slopes = [.. rows[first..(first + count)].SelectMany((row, index) =>
-                Enumerable.Repeat((index % 2 == 0 ? result.ChosenGradients : result.RejectedGradients)[index / 2], row.Length))];
-            _model.Backward(pass, slopes);
-            loss += result.Loss;
-            margins.AddRange(result.Margins);
+            var part = rows[first..(first + count)];
+            var reference = _reference.Model.Evaluate(packed).LogProbs;
+            using var headInput = _model.TrainHead(
+                pass,
+                span =>
+                {
+                    var result = Evaluate(part, span.Values.LogProbs, reference, pairs.Count);
+                    loss += result.Loss;
+                    margins.AddRange(result.Margins);
+                    return new HeadSlopes([.. part.SelectMany((row, index) => Enumerable.Repeat((index % 2 == 0 ? result.ChosenGradients : result.RejectedGradients)[index / 2], row.Length))]);
+                },
+                atOnce: true); // a pair's loss needs both log-probs
+            _model.BackwardLayers(pass, headInput);
         }
         var updated = _update.Apply(learningRate);
         return new PreferenceReport(loss, (double)margins.Count(margin => margin > 0) / margins.Count, margins.Average(), updated.GradientNorm, updated.SkippedFor is not null);

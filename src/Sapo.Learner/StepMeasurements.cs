@@ -16,15 +16,17 @@ internal sealed class StepMeasurements(DecoderModel model)
     private readonly List<double> _positiveWeights = [], _negativeWeights = [];
     private MismatchDiagnostics? _mismatch;
     private double? _routerBalance;
-    private double _entropySum, _flops, _flopsWithoutSharing, _clipped;
+    private double _timed, _entropySum, _flops, _flopsWithoutSharing, _clipped;
     private long _trainedTokens, _computedTokens, _totalTokens;
 
-    /// <summary>Runs something and adds its duration to a phase.</summary>
+    /// <summary>Runs something and adds its duration to a phase, without that of phases within it.</summary>
     public T Time<T>(string phase, Func<T> run)
     {
-        var start = Stopwatch.GetTimestamp();
+        var (start, timedBefore) = (Stopwatch.GetTimestamp(), _timed);
         var result = run();
-        _seconds[phase] = _seconds.GetValueOrDefault(phase) + Stopwatch.GetElapsedTime(start).TotalSeconds;
+        var elapsed = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        _seconds[phase] = _seconds.GetValueOrDefault(phase) + elapsed - (_timed - timedBefore);
+        _timed = timedBefore + elapsed;
         return result;
     }
 

@@ -37,13 +37,14 @@ public sealed class SupervisedTraining : IDisposable
         foreach (var (first, count) in MicroBatchPlan.Split(rows, _maxTokens))
         {
             using var packed = MicroBatchPlan.Pack(rows[first..(first + count)], _device);
-            using var pass = _model.ForwardWithoutValues(packed);
-            var values = new HeadResult(new double[packed.Targets.Length], new double[packed.Targets.Length]);
-            var slopes = new double[packed.Targets.Length];
-            Array.Fill(slopes, -1.0 / trained);
-            _model.Backward(pass, slopes, routerBalance: _routerBalance * packed.Targets.Length / trained, values: values);
-            loss -= values.LogProbs.Sum() / trained;
-            entropy += values.Entropies.Sum() / trained;
+            using var pass = _model.Forward(packed);
+            using var headInput = _model.TrainHead(pass, span =>
+            {
+                loss -= span.Values.LogProbs.Sum() / trained;
+                entropy += span.Values.Entropies.Sum() / trained;
+                return new HeadSlopes([.. Enumerable.Repeat(-1.0 / trained, span.Values.LogProbs.Length)]);
+            });
+            _model.BackwardLayers(pass, headInput, _routerBalance * packed.Targets.Length / trained);
             computed += packed.TokenCount;
         }
         var updated = _update.Apply(learningRate);

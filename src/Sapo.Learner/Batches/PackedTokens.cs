@@ -34,6 +34,8 @@ internal sealed class PackedTokens : IDisposable
             else AddPlain(plan.Groups, predictors);
         var rows = groups.SelectMany(group => group.Rows.Select(row => (group, row))).Where(pair => pair.row.TokenIds.Length > 0).ToArray();
         Targets = [.. rows.SelectMany(pair => pair.row.TokenIds)];
+        var end = 0;
+        RowOffsets = [0, .. groups.SelectMany(group => group.Rows).Select(row => end += row.TokenIds.Length)];
         if (Targets.Length == 0) throw new ArgumentException("No completion has tokens.", nameof(groups));
         KeptTokenIds = rows.Any(pair => pair.row.KeptTokenIds is not null)
             ? [.. rows.SelectMany(pair => pair.row.KeptTokenIds ?? new int[pair.row.TokenIds.Length][])]
@@ -69,6 +71,9 @@ internal sealed class PackedTokens : IDisposable
 
     /// <summary>[M] the completion tokens, group by group and row by row.</summary>
     public int[] Targets { get; }
+
+    /// <summary>[rows + 1]: where each completion's tokens begin in <see cref="Targets"/>, those without tokens included, and M.</summary>
+    public int[] RowOffsets { get; }
 
     /// <summary>[M] for each completion token the ids its distribution is renormalised over (null: all); null when that holds for all.</summary>
     public int[]?[]? KeptTokenIds { get; }

@@ -63,19 +63,11 @@ internal sealed class DecoderModel
         return _head.Forward(pass.HeadInput, batch);
     }
 
-    /// <summary>The forward pass, with what the backward pass needs. The caller disposes it.</summary>
-    public ForwardPass Forward(PackedTokens batch)
-    {
-        var pass = RunLayers(batch, keep: true);
-        ComputeValues(pass);
-        return pass;
-    }
+    /// <summary>The forward pass through the layers, with what the backward pass needs. The caller disposes it.</summary>
+    public ForwardPass Forward(PackedTokens batch) => RunLayers(batch, keep: true);
 
-    /// <summary>Runs the head of a pass that came without values, and keeps its log-probs and entropies in the pass.</summary>
-    public HeadResult ComputeValues(ForwardPass pass) => pass.Values = _head.Forward(pass.HeadInput, pass.Batch, pass.HeadDistributions);
-
-    /// <summary>The forward pass without head values, for losses whose gradient does not depend on them.</summary>
-    public ForwardPass ForwardWithoutValues(PackedTokens batch) => RunLayers(batch, keep: true);
+    /// <summary>Log-probs and entropies of a pass.</summary>
+    public HeadResult Values(ForwardPass pass) => _head.Forward(pass.HeadInput, pass.Batch);
 
     /// <summary>[M, vocabulary]: the logits that predict each target, temperature included.</summary>
     public Tensor Logits(PackedTokens batch)
@@ -86,24 +78,25 @@ internal sealed class DecoderModel
     }
 
     /// <summary>Adds dL/dparameter of every trained parameter to its flat gradient buffer.</summary>
-    /// <param name="pass">A forward pass with the present weights.</param>
-    /// <param name="logProbGradient">[M] dL/dlog-prob.</param>
-    /// <param name="entropyGradient">[M] dL/dentropy, or null for zeros.</param>
+    /// <param name="pass">A forward pass with the present weights; used up.</param>
+    /// <param name="slopes">dL/dlog-prob and dL/dentropy [M].</param>
     /// <param name="routerBalance">Coefficient of the router's load-balance loss; 0 leaves it out.</param>
-    /// <param name="values">Filled with log-probs and entropies if the pass came without them.</param>
-    public void Backward(ForwardPass pass, double[] logProbGradient, double[]? entropyGradient = null, double routerBalance = 0, HeadResult? values = null)
+    /// <returns>The load-balance loss, before its coefficient; 0 where it is left out.</returns>
+    public double Backward(ForwardPass pass, HeadSlopes slopes, double routerBalance = 0)
     {
-        using var headInput = BackwardHead(pass, logProbGradient, entropyGradient, values);
-        BackwardLayers(pass, headInput, routerBalance);
+        using var headInput = BackwardHead(pass, slopes);
+        return BackwardLayers(pass, headInput, routerBalance);
     }
 
-    /// <summary>The first half of <see cref="Backward"/>: the head's gradient is added, dL/dhead input [M, hidden] returned; the caller disposes it.</summary>
-    public Tensor BackwardHead(ForwardPass pass, double[] logProbGradient, double[]? entropyGradient, HeadResult? values = null) =>
-        _head.Backward(pass.HeadInput, pass.Batch, logProbGradient, entropyGradient, values, pass.HeadDistributions);
+    /// <summary>The head's backward pass for slopes that are known beforehand. The caller disposes dL/dhead input [M, hidden].</summary>
+    public Tensor BackwardHead(ForwardPass pass, HeadSlopes slopes) => _head.Backward(pass.HeadInput, pass.Batch, slopes);
 
-    /// <summary>The second half: everything below the head.</summary>
-    /// <param name="pass">The pass.</param>
-    /// <param name="headInput">What <see cref="BackwardHead"/> returned; overwritten.</param>
+    /// <summary>The head forward and backward, and in between the loss: see <see cref="LanguageHead.Train"/>. The caller disposes dL/dhead input [M, hidden].</summary>
+    public Tensor TrainHead(ForwardPass pass, Func<HeadSpan, HeadSlopes> loss, bool atOnce = false) => _head.Train(pass.HeadInput, pass.Batch, loss, atOnce);
+
+    /// <summary>The backward pass of everything below the head.</summary>
+    /// <param name="pass">The pass; used up.</param>
+    /// <param name="headInput">What <see cref="TrainHead"/> returned; overwritten.</param>
     /// <param name="routerBalance">As in <see cref="Backward"/>.</param>
     /// <returns>The load-balance loss, before its coefficient; 0 where it is left out.</returns>
     public double BackwardLayers(ForwardPass pass, Tensor headInput, double routerBalance = 0)

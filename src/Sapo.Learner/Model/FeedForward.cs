@@ -50,7 +50,7 @@ internal sealed class FeedForward
     }
 
     /// <summary>Adds to the gradients of this half's parameters and to the residual stream's gradient.</summary>
-    /// <param name="state">From the forward pass.</param>
+    /// <param name="state">From the forward pass; used up.</param>
     /// <param name="residual">[N, hidden] dL/dsum on the way in, dL/dx on the way out.</param>
     /// <param name="balanceGradient">[experts]: see <see cref="MixtureOfExperts.Backward"/>.</param>
     public void Backward(FeedForwardState state, Tensor residual, Tensor? balanceGradient)

@@ -38,14 +38,8 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>[M, 1].</summary>
     public Tensor InverseTemperatures => _inverseTemperatures!;
 
-    /// <summary>What the head keeps for its backward pass.</summary>
-    public List<Tensor> HeadDistributions { get; } = [];
-
     /// <summary>Bytes of the layers' states or inputs that are held for the backward pass.</summary>
     public long KeptBytes => _inputs.OfType<Tensor>().Concat(_layers.OfType<LayerState>().SelectMany(Tensors)).Sum(held => held.numel() * held.ElementSize);
-
-    /// <summary>Log-probs and entropies, if the head was run.</summary>
-    public HeadResult? Values { get; set; }
 
     /// <summary>Takes over a layer's state.</summary>
     public void Keep(LayerState state)
@@ -103,7 +97,6 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
         Rotary.Dispose();
         FinalNorm.Normalized?.Dispose();
         FinalNorm.InverseRoot?.Dispose();
-        foreach (var kept in HeadDistributions) kept.Dispose();
         _headInput?.Dispose();
         _inverseTemperatures?.Dispose();
     }

@@ -36,28 +36,25 @@ internal sealed class GatedMlp
 
     /// <summary>Adds the gradients of the parameters and returns that of x.</summary>
     /// <param name="x">[n, hidden]: the input.</param>
-    /// <param name="gateUp">From <see cref="GateUp"/>.</param>
+    /// <param name="gateUp">From <see cref="GateUp"/>; overwritten with its gradient, since it is the largest of what a layer keeps.</param>
     /// <param name="gradient">[n, hidden]: dL/doutput.</param>
     public Tensor Backward(Tensor x, Tensor gateUp, Tensor gradient)
     {
         using var scope = NewDisposeScope();
         var activated = _down.Backward(Activate(gateUp), gradient);
-        var gateUpGradient = gateUp.empty_like();
-        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) =>
-            Slopes(gateUp.narrow(0, first, count), activated.narrow(0, first, count), gateUpGradient.narrow(0, first, count)));
-        return _gateUp.Backward(x, gateUpGradient).MoveToOuterDisposeScope();
+        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) => ToGradient(gateUp.narrow(0, first, count), activated.narrow(0, first, count)));
+        return _gateUp.Backward(x, gateUp).MoveToOuterDisposeScope();
     }
 
-    /// <summary>From d to d gate and d up, for some rows.</summary>
-    private static void Slopes(Tensor gateUp, Tensor activated, Tensor gateUpGradient)
+    /// <summary>Gate and up of some rows become their gradients; <paramref name="activated"/>, which is d, is overwritten.</summary>
+    private static void ToGradient(Tensor gateUp, Tensor activated)
     {
         var (gate, up) = Halves(gateUp);
-        var (gateGradient, upGradient) = Halves(gateUpGradient);
         var sigmoid = gate.sigmoid();
         var silu = gate * sigmoid;
-        upGradient.copy_(activated).mul_(silu);
-        var slope = sigmoid.addcmul_(silu, sigmoid, -1).add_(silu);
-        gateGradient.copy_(activated).mul_(up).mul_(slope);
+        var slope = sigmoid.addcmul_(silu, sigmoid, -1).add_(silu).mul_(up);
+        up.copy_(silu).mul_(activated);
+        gate.copy_(activated.mul_(slope));
     }
 
     private static Tensor Activate(Tensor gateUp)

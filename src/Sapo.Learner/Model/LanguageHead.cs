@@ -1,6 +1,10 @@
-// Hidden states -> log-prob of a given token and entropy, per token, without ever holding [tokens, vocabulary]: the tokens are
-// cut into chunks whose logits fit a memory budget. The first chunks' distributions are kept for the backward pass as far as a
-// second budget goes; those of the others are computed again.
+// Hidden states -> log-prob of a given token and entropy, per token, without ever holding [tokens, vocabulary]:
+//
+//   batch -> spans of whole completions, whose distributions fit a memory budget -> chunks, which are worked on at once
+//
+// In training a span goes forward, the loss turns its log-probs into slopes, and it goes backward from the distributions that
+// were kept: nothing is computed twice. Only where a loss must see more at once, or one completion exceeds the budget, are the
+// distributions beyond it computed again.
 //
 //   x = logits / temperature        q = log softmax x          p = exp q
 //   log-prob l = q[token]           entropy H = -sum p q
@@ -16,7 +20,23 @@ namespace Sapo.Learner.Model;
 /// <summary>Per token: log-prob and entropy, in double precision on the host.</summary>
 /// <param name="LogProbs">[M] natural log of the token's probability.</param>
 /// <param name="Entropies">[M] entropy of its distribution, in nats.</param>
-internal sealed record HeadResult(double[] LogProbs, double[] Entropies);
+internal sealed record HeadResult(double[] LogProbs, double[] Entropies)
+{
+    /// <summary>Room for so many tokens.</summary>
+    public static HeadResult Of(int tokens) => new(new double[tokens], new double[tokens]);
+}
+
+/// <summary>Values of completions that follow each other in a batch.</summary>
+/// <param name="FirstRow">The first completion.</param>
+/// <param name="RowCount">Number of completions.</param>
+/// <param name="FirstToken">Completion tokens before them.</param>
+/// <param name="Values">Their tokens' values.</param>
+internal sealed record HeadSpan(int FirstRow, int RowCount, int FirstToken, HeadResult Values);
+
+/// <summary>The gradient of a loss with respect to the values of some tokens.</summary>
+/// <param name="LogProbs">[n] dL/dl.</param>
+/// <param name="Entropies">[n] dL/dH, or null for zeros.</param>
+internal sealed record HeadSlopes(double[] LogProbs, double[]? Entropies = null);
 
 /// <summary>The output projection and everything behind it.</summary>
 internal sealed class LanguageHead
@@ -28,7 +48,9 @@ internal sealed class LanguageHead
     /// Bytes of log-probabilities that a pass may keep for its backward pass. With the chunk at work the head then needs at most
     /// 256 MiB beside its input and its input's gradient, whatever vocabulary and batch.
     /// </summary>
-    public const long KeptBytes = 192L << 20;
+    public const long KeptBytes = KeptChunks * DefaultChunkBytes;
+
+    private const int KeptChunks = 3;
 
     private const double Excluded = -1e30; // finite, so that 0 * x is 0 in the entropy; exp(-1e30) is 0 in every precision
 
@@ -41,57 +63,76 @@ internal sealed class LanguageHead
     public LanguageHead(Parameter weight, long chunkBytes)
     {
         _weight = weight;
-        _rowsPerChunk = Math.Max(1, chunkBytes / (weight.Value.shape[0] * weight.Value.ElementSize));
+        var rowBytes = weight.Value.shape[0] * weight.Value.ElementSize;
+        _rowsPerChunk = Math.Max(1, chunkBytes / rowBytes);
     }
 
     /// <summary>Log-probs and entropies of a batch's target tokens.</summary>
     /// <param name="hidden">[M, hidden]: normalized, divided by temperature.</param>
     /// <param name="batch">The targets.</param>
-    /// <param name="kept">Takes the first chunks' log-distributions for <see cref="Backward"/>; the caller disposes them. Null: nothing is kept.</param>
-    public HeadResult Forward(Tensor hidden, PackedTokens batch, ICollection<Tensor>? kept = null)
+    public HeadResult Forward(Tensor hidden, PackedTokens batch)
     {
-        using var scope = NewDisposeScope();
-        var values = new HeadResult(new double[hidden.shape[0]], new double[hidden.shape[0]]);
-        long keptBytes = 0;
-        foreach (var chunk in Chunks(hidden))
-        {
-            using var chunkScope = NewDisposeScope();
-            var logDistributions = LogDistributions(hidden, batch, chunk);
-            Write(values, logDistributions, batch, chunk);
-            keptBytes += logDistributions.numel() * logDistributions.ElementSize;
-            if (kept is not null && keptBytes <= KeptBytes) kept.Add(logDistributions.DetachFromDisposeScope());
-        }
+        var values = HeadResult.Of(batch.Targets.Length);
+        foreach (var span in Spans(batch)) ForwardSpan(hidden, batch, span, values, 0);
         return values;
     }
 
-    /// <summary>
-    /// Adds to the projection's gradient and returns that of the hidden states; when <paramref name="values"/> is given, also
-    /// writes what <see cref="Forward"/> would return, so that a loss whose gradient does not depend on them needs one pass.
-    /// </summary>
+    /// <summary>Adds to the projection's gradient and returns that of the hidden states [M, hidden]; the caller disposes it.</summary>
     /// <param name="hidden">As in <see cref="Forward"/>.</param>
     /// <param name="batch">The targets.</param>
-    /// <param name="logProbGradient">[M] dL/dl.</param>
-    /// <param name="entropyGradient">[M] dL/dH, or null for zeros.</param>
-    /// <param name="values">Filled with log-probs and entropies, or null.</param>
-    /// <param name="kept">What <see cref="Forward"/> kept; used up.</param>
-    public Tensor Backward(
-        Tensor hidden, PackedTokens batch, double[] logProbGradient, double[]? entropyGradient, HeadResult? values = null, IReadOnlyList<Tensor>? kept = null)
+    /// <param name="loss">Called with the values of some completions after the other, in their order.</param>
+    /// <param name="atOnce">Whether the loss must see all completions in one call.</param>
+    public Tensor Train(Tensor hidden, PackedTokens batch, Func<HeadSpan, HeadSlopes> loss, bool atOnce)
     {
         using var scope = NewDisposeScope();
         var hiddenGradient = hidden.empty_like();
-        var toLogProbs = tensor(logProbGradient, device: hidden.device).to_type(hidden.dtype).unsqueeze(1);
-        var toEntropies = entropyGradient is null ? null : tensor(entropyGradient, device: hidden.device).to_type(hidden.dtype).unsqueeze(1);
-        foreach (var (chunk, index) in Chunks(hidden).Select((chunk, index) => (chunk, index)))
+        foreach (var span in atOnce ? [new RowSpan(0, batch.RowOffsets.Length - 1)] : Spans(batch))
         {
-            using var chunkScope = NewDisposeScope();
-            var logDistributions = index < kept?.Count ? kept[index] : LogDistributions(hidden, batch, chunk);
-            if (values is not null) Write(values, logDistributions, batch, chunk);
-            var gradient = ToGradient(logDistributions, Targets(batch, chunk), toLogProbs.narrow(0, chunk.First, chunk.Count), toEntropies?.narrow(0, chunk.First, chunk.Count));
-            if (_weight.Gradient is { } sum) Products.AddTo(sum, gradient.t(), hidden.narrow(0, chunk.First, chunk.Count));
-            hiddenGradient.narrow(0, chunk.First, chunk.Count).copy_(Products.Of(gradient, _weight.Value));
-            logDistributions.Dispose();
+            using var spanScope = NewDisposeScope();
+            var (start, end) = (batch.RowOffsets[span.First], batch.RowOffsets[span.First + span.Count]);
+            var values = HeadResult.Of(end - start);
+            var kept = new List<Tensor>();
+            ForwardSpan(hidden, batch, span, values, start, kept);
+            BackwardSpan(hidden, batch, span, loss(new HeadSpan(span.First, span.Count, start, values)), kept, hiddenGradient);
         }
         return hiddenGradient.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As <see cref="Train"/>, for slopes that are known beforehand: no values are computed.</summary>
+    public Tensor Backward(Tensor hidden, PackedTokens batch, HeadSlopes slopes)
+    {
+        using var scope = NewDisposeScope();
+        var hiddenGradient = hidden.empty_like();
+        BackwardSpan(hidden, batch, new RowSpan(0, batch.RowOffsets.Length - 1), slopes, [], hiddenGradient);
+        return hiddenGradient.MoveToOuterDisposeScope();
+    }
+
+    private void ForwardSpan(Tensor hidden, PackedTokens batch, RowSpan span, HeadResult values, long firstOfValues, List<Tensor>? kept = null)
+    {
+        foreach (var chunk in ChunksOf(batch, span))
+        {
+            using var chunkScope = NewDisposeScope();
+            var logDistributions = LogDistributions(hidden, batch, chunk);
+            Write(values, firstOfValues, logDistributions, batch, chunk);
+            if (kept?.Count < KeptChunks) kept.Add(logDistributions.MoveToOuterDisposeScope());
+        }
+    }
+
+    private void BackwardSpan(Tensor hidden, PackedTokens batch, RowSpan span, HeadSlopes slopes, List<Tensor> kept, Tensor hiddenGradient)
+    {
+        using var scope = NewDisposeScope();
+        var start = batch.RowOffsets[span.First];
+        var (toLogProbs, toEntropies) = (Column(slopes.LogProbs, hidden), slopes.Entropies is null ? null : Column(slopes.Entropies, hidden));
+        foreach (var (chunk, index) in ChunksOf(batch, span).Select((chunk, index) => (chunk, index)))
+        {
+            using var chunkScope = NewDisposeScope();
+            var logDistributions = index < kept.Count ? kept[index] : LogDistributions(hidden, batch, chunk);
+            var (first, count) = chunk;
+            var gradient = ToGradient(logDistributions, Targets(batch, chunk), toLogProbs.narrow(0, first - start, count), toEntropies?.narrow(0, first - start, count));
+            if (_weight.Gradient is { } sum) Products.AddTo(sum, gradient.t(), hidden.narrow(0, first, count));
+            hiddenGradient.narrow(0, first, count).copy_(Products.Of(gradient, _weight.Value));
+            logDistributions.Dispose();
+        }
     }
 
     /// <summary>
@@ -156,13 +197,20 @@ internal sealed class LanguageHead
         return probabilities.mul_(logDistributions.add_(entropies).mul_(toEntropies).add_(toLogProbs).neg_());
     }
 
-    private static void Write(HeadResult values, Tensor logDistributions, PackedTokens batch, (long First, long Count) chunk) =>
+    /// <summary>Writes a chunk's values; those of token <paramref name="firstOfValues"/> come first.</summary>
+    private static void Write(HeadResult values, long firstOfValues, Tensor logDistributions, PackedTokens batch, (long First, long Count) chunk) =>
         ComputeThreads.Shared.ForBlocks(logDistributions, (first, count, _) =>
         {
             var rows = logDistributions.narrow(0, first, count);
-            HostArrays.Double(rows.gather(1, Targets(batch, (chunk.First + first, count)))).CopyTo(values.LogProbs, chunk.First + first);
-            HostArrays.Double(Entropies(rows, rows.exp())).CopyTo(values.Entropies, chunk.First + first);
+            HostArrays.Double(rows.gather(1, Targets(batch, (chunk.First + first, count)))).CopyTo(values.LogProbs, chunk.First + first - firstOfValues);
+            HostArrays.Double(Entropies(rows, rows.exp())).CopyTo(values.Entropies, chunk.First + first - firstOfValues);
         });
+
+    private static Tensor Column(double[] slopes, Tensor like)
+    {
+        using var scope = NewDisposeScope();
+        return tensor(slopes, device: like.device).to_type(like.dtype).unsqueeze(1).MoveToOuterDisposeScope();
+    }
 
     private static Tensor Logits(Tensor hidden, PackedTokens batch, long first, Tensor weight)
     {
@@ -192,10 +240,34 @@ internal sealed class LanguageHead
         return batch.TargetIds.narrow(0, chunk.First, chunk.Count).unsqueeze(1).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The chunks that some hidden states are worked on in: first row and number of rows.</summary>
-    public IEnumerable<(long First, long Count)> Chunks(Tensor hidden)
+    /// <summary>The chunks that a batch's targets are worked on in: first target and number of targets. They follow from the lengths of its completions alone, so that the same completions always round in the same way.</summary>
+    public IEnumerable<(long First, long Count)> Chunks(PackedTokens batch) => Spans(batch).SelectMany(span => ChunksOf(batch, span));
+
+    /// <summary>Chunks of like size of each of the spans that a run of completions consists of.</summary>
+    private IEnumerable<(long First, long Count)> ChunksOf(PackedTokens batch, RowSpan rows)
     {
-        for (long first = 0; first < hidden.shape[0]; first += _rowsPerChunk)
-            yield return (first, Math.Min(_rowsPerChunk, hidden.shape[0] - first));
+        foreach (var span in Spans(batch, rows))
+        {
+            long start = batch.RowOffsets[span.First], length = batch.RowOffsets[span.First + span.Count] - start, parts = (length + _rowsPerChunk - 1) / _rowsPerChunk;
+            for (long part = 0; part < parts; part++) yield return (start + part * length / parts, (part + 1) * length / parts - part * length / parts);
+        }
     }
+
+    private IEnumerable<RowSpan> Spans(PackedTokens batch) => Spans(batch, new RowSpan(0, batch.RowOffsets.Length - 1));
+
+    /// <summary>Completions after each other whose distributions can be kept together; one that cannot is a span of its own.</summary>
+    private IEnumerable<RowSpan> Spans(PackedTokens batch, RowSpan rows)
+    {
+        var (first, offsets) = (rows.First, batch.RowOffsets);
+        for (var row = rows.First + 1; row < rows.First + rows.Count; row++)
+            if (offsets[row + 1] - offsets[first] > KeptChunks * _rowsPerChunk)
+            {
+                yield return new RowSpan(first, row - first);
+                first = row;
+            }
+        yield return new RowSpan(first, rows.First + rows.Count - first);
+    }
+
+    /// <summary>Completions of a batch that follow each other.</summary>
+    private readonly record struct RowSpan(int First, int Count);
 }

@@ -53,11 +53,10 @@ public sealed class ComputeOptionsTests
     {
         using var loaded = new LoadedModel(folder.Folder, compute: compute);
         using var batch = new PackedTokens(PackingTests.Groups(folder.Config), CPU);
-        using var pass = loaded.Model.Forward(batch);
-        var kept = pass.KeptBytes;
+        long kept = 0;
         var (slopes, entropySlopes) = PackingTests.Slopes(batch.Targets.Length, 0);
-        loaded.Model.Backward(pass, slopes, entropySlopes, folder.Config.Mixture is null ? 0 : RouterBalance);
-        return (pass.Values!, loaded.TakeGradients(), kept);
+        var values = loaded.Train(batch, slopes, entropySlopes, folder.Config.Mixture is null ? 0 : RouterBalance, pass => kept = pass.KeptBytes);
+        return (values, loaded.TakeGradients(), kept);
     }
 
     private static double RootMeanSquare(double[] first, double[] second) => Math.Sqrt(first.Zip(second, (x, y) => (x - y) * (x - y)).Average());

@@ -47,6 +47,24 @@ internal sealed class LoadedModel : IDisposable
 
     public DecoderModel Model { get; }
 
+    /// <summary>One pass forward and backward, as a learner makes it: the head goes from span to span.</summary>
+    /// <returns>The values of all targets.</returns>
+    public HeadResult Train(PackedTokens batch, double[] slopes, double[]? entropySlopes = null, double routerBalance = 0, Action<ForwardPass>? look = null)
+    {
+        using var pass = Model.Forward(batch);
+        look?.Invoke(pass);
+        var (logProbs, entropies) = (new List<double>(), new List<double>());
+        using var headInput = Model.TrainHead(pass, span =>
+        {
+            Assert.Equal(logProbs.Count, span.FirstToken);
+            logProbs.AddRange(span.Values.LogProbs);
+            entropies.AddRange(span.Values.Entropies);
+            return new HeadSlopes(slopes[span.FirstToken..logProbs.Count], entropySlopes?[span.FirstToken..logProbs.Count]);
+        });
+        Model.BackwardLayers(pass, headInput, routerBalance);
+        return new HeadResult([.. logProbs], [.. entropies]);
+    }
+
     /// <summary>The gradient of every trained tensor; afterwards all gradients are zero.</summary>
     public Dictionary<string, double[]> TakeGradients()
     {

@@ -154,10 +154,8 @@ public sealed class PackingTests
         LoadedModel loaded, TokenGroup[] groups, bool sharePrompts, int firstTarget = 0, int tileRows = SequenceBlock.DefaultTileRows)
     {
         using var batch = new PackedTokens(groups, CPU, sharePrompts, tileRows);
-        using var pass = loaded.Model.Forward(batch);
         var (slopes, entropySlopes) = Slopes(batch.Targets.Length, firstTarget);
-        loaded.Model.Backward(pass, slopes, entropySlopes);
-        return (pass.Values!, loaded.TakeGradients(), batch.TokenCount);
+        return (loaded.Train(batch, slopes, entropySlopes), loaded.TakeGradients(), batch.TokenCount);
     }
 
     private static double Moved(LoadedModel loaded, TokenGroup[] groups, ParameterSlot slot, double[] direction, double step)

@@ -68,11 +68,11 @@ public sealed class PeftParityTests
         var rows = GoldenRows.Read(goldenBatch);
         using var batch = new PackedTokens(rows.Groups(1), CPU);
         var count = batch.Targets.Length;
-        var values = Backward(adapted, batch, [.. Enumerable.Repeat(-1.0 / count, count)]);
+        var values = adapted.Train(batch, [.. Enumerable.Repeat(-1.0 / count, count)]);
         Assert.Equal(Case(name).Json.GetProperty("loss").GetDouble(), -values.LogProbs.Average(), LossTolerance);
         CompareGradients(golden, "grad.loss.", adapted);
         var weights = rows.AtCompletions(goldenBatch.Rows("weight"));
-        values = Backward(adapted, batch, weights);
+        values = adapted.Train(batch, weights);
         Assert.Equal(Case(name).Json.GetProperty("weighted_sum.t1").GetDouble(), weights.Zip(values.LogProbs, (weight, logProb) => weight * logProb).Sum(), weights.Length * LogProbTolerance);
         CompareGradients(golden, "grad.weighted_sum.", adapted);
     }
@@ -179,12 +179,6 @@ public sealed class PeftParityTests
         }
     }
 
-    private static HeadResult Backward(LoadedModel adapted, PackedTokens batch, double[] slopes)
-    {
-        using var pass = adapted.Model.Forward(batch);
-        adapted.Model.Backward(pass, slopes);
-        return pass.Values!;
-    }
 
     private static void CompareGradients(GoldenTensors golden, string prefix, LoadedModel adapted)
     {

@@ -121,7 +121,7 @@ public sealed class DistributionProbeTests
         {
             var old = LogDistributions();
             if (_compares) _policy.Model.Evaluate(Batch, headInput => _probe.Remember(Rows, Batch, headInput));
-            using (var pass = _policy.Model.Forward(Batch)) _policy.Model.Backward(pass, [1, -0.5, 0.25, -1, 0.5]);
+            using (var pass = _policy.Model.Forward(Batch)) _policy.Model.Backward(pass, new HeadSlopes([1, -0.5, 0.25, -1, 0.5]));
             _update.Apply(LearningRate);
             TokenDistributions? facts = null;
             _policy.Model.Evaluate(Batch, headInput =>

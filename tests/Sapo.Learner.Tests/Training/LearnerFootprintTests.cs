@@ -30,7 +30,7 @@ public sealed class LearnerFootprintTests
         var footprint = LearnerFootprint.Of(folder.Config, new LearnerOptions { ActivationCheckpointing = recomputed }, shape);
         using var loaded = new LoadedModel(folder.Folder, compute: new ComputeOptions(RecomputesActivations: recomputed));
         using var batch = new PackedTokens([Group(groupSize), Group(groupSize)], CPU);
-        using var pass = loaded.Model.ForwardWithoutValues(batch);
+        using var pass = loaded.Model.Forward(batch);
         var inputs = (long)folder.Config.LayerCount * batch.TokenCount * folder.Config.HiddenSize * sizeof(float);
         if (recomputed) Assert.Equal(inputs, pass.KeptBytes); // and one layer at a time on top of them
         else Assert.Equal(pass.KeptBytes, footprint.ActivationBytes);
@@ -68,12 +68,11 @@ public sealed class LearnerFootprintTests
         using var folder = new TinyModel(TinyModel.Qwen3() with { VocabSize = 151_936, HiddenSize = 8, MaxPositions = 2048 });
         using var loaded = new LoadedModel(folder.Folder);
         using var batch = new PackedTokens([new TokenGroup([1], [new TokenRow([.. Enumerable.Range(0, targets)])], 1)], CPU);
-        using var pass = loaded.Model.ForwardWithoutValues(batch);
+        using var pass = loaded.Model.Forward(batch);
         var slopes = Enumerable.Repeat(1.0, targets).ToArray();
         if (!TryResetPeak()) return; // this system does not tell
         var before = Status("VmRSS:");
-        loaded.Model.ComputeValues(pass);
-        using var gradient = loaded.Model.BackwardHead(pass, slopes, slopes);
+        using var gradient = loaded.Model.TrainHead(pass, _ => new HeadSlopes(slopes, slopes));
         Assert.InRange(Status("VmHWM:") - before, 1, allowed);
     }
 
