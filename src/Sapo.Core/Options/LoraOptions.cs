@@ -65,24 +65,27 @@ public sealed record LoraOptions
     /// <summary>Checks every value once, at the edge.</summary>
     /// <param name="place">Where the options come from, put before a member's name in messages.</param>
     /// <param name="remedy">What to do about a wrong one.</param>
+    /// <param name="nameOf">What a member is called there; null: as in a run file.</param>
     /// <exception cref="UserErrorException">A value is out of its range, or two exclude each other.</exception>
-    public LoraOptions Validated(string place = "learner.lora.", string remedy = "Correct the run file")
+    public LoraOptions Validated(string place = "learner.lora.", string remedy = "Correct the run file", Func<string, string>? nameOf = null)
     {
+        string Name(string member) => nameOf?.Invoke(member) ?? member;
         void Holds(bool holds, string name, object value, string expected)
         {
             if (!holds) throw new UserErrorException($"{place}{name} is {value}", expected, remedy);
         }
 
-        Holds(Rank is >= 1 and <= MaxRank, "rank", Rank, $"1 to {MaxRank}");
-        Holds(IsScale(Alpha), "alpha", Alpha, "a positive number");
-        Holds(TargetPattern is null || TargetModules is null, "targetPattern", "given beside targetModules", "one of the two");
-        Holds(Targets().Count > 0 || TargetPattern is not null, "targetModules", "empty", "at least one name");
-        Holds(TargetPattern is null || LayersToTransform is null, "layersToTransform", "given beside targetPattern", "null, because the expression names the layers");
-        Holds(LayersToTransform is null || (LayersToTransform.Count > 0 && LayersToTransform.All(layer => layer >= 0)), "layersToTransform", "empty or negative", "layers from 0");
-        foreach (var (key, rank) in RankPattern) Holds(rank is >= 1 and <= MaxRank, $"rankPattern.{key}", rank, $"1 to {MaxRank}");
-        foreach (var (key, alpha) in AlphaPattern) Holds(IsScale(alpha), $"alphaPattern.{key}", alpha, "a positive number");
-        foreach (var expression in RankPattern.Keys.Concat(AlphaPattern.Keys).Append(TargetPattern ?? ""))
-            Holds(IsExpression(expression), "expression", $"\"{expression}\"", "a regular expression");
+        Holds(Rank is >= 1 and <= MaxRank, Name("rank"), Rank, $"1 to {MaxRank}");
+        Holds(IsScale(Alpha), Name("alpha"), Alpha, "a positive number");
+        Holds(TargetPattern is null || TargetModules is null, Name("targetPattern"), $"given beside {Name("targetModules")}", "one of the two");
+        Holds(Targets().Count > 0 || TargetPattern is not null, Name("targetModules"), "empty", "at least one name");
+        Holds(TargetPattern is null || LayersToTransform is null, Name("layersToTransform"), $"given beside an expression in {Name("targetPattern")}", "null, because the expression names the layers");
+        Holds(LayersToTransform is null || (LayersToTransform.Count > 0 && LayersToTransform.All(layer => layer >= 0)), Name("layersToTransform"), "empty or negative", "layers from 0");
+        foreach (var (key, rank) in RankPattern) Holds(rank is >= 1 and <= MaxRank, $"{Name("rankPattern")}.{key}", rank, $"1 to {MaxRank}");
+        foreach (var (key, alpha) in AlphaPattern) Holds(IsScale(alpha), $"{Name("alphaPattern")}.{key}", alpha, "a positive number");
+        (string Member, IEnumerable<string> Texts)[] expressions = [("rankPattern", RankPattern.Keys), ("alphaPattern", AlphaPattern.Keys), ("targetPattern", [TargetPattern ?? ""])];
+        foreach (var (member, texts) in expressions)
+            foreach (var text in texts) Holds(IsExpression(text), Name(member), $"\"{text}\"", "a regular expression");
         return this;
     }
 

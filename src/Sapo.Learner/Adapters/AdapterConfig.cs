@@ -14,6 +14,8 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
     /// <summary>The file's name.</summary>
     public const string FileName = "adapter_config.json";
 
+    private const string CausalTask = "CAUSAL_LM";
+
     private static readonly string[] Unsupported =
     [
         "use_dora", "use_qalora", "use_bdlora", "lora_bias", "modules_to_save", "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "target_parameters",
@@ -66,7 +68,7 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
             json.WritePropertyName("target_modules");
             if (adapter.Options.TargetPattern is { } pattern) json.WriteStringValue(pattern);
             else JsonSerializer.Serialize(json, adapter.Options.Targets());
-            json.WriteString("task_type", "CAUSAL_LM");
+            json.WriteString("task_type", CausalTask);
             json.WriteBoolean("use_dora", false);
             json.WriteBoolean("use_rslora", adapter.Options.UseRslora);
             json.WriteEndObject();
@@ -104,8 +106,19 @@ internal sealed record AdapterConfig(LoraOptions Options, double Dropout)
             throw new UserErrorException($"{path}: bias is {bias}", "\"none\": biases are not trained", "Use an adapter without biases");
         if (root.TryGetProperty("init_lora_weights", out var initialization) && initialization.ValueKind == JsonValueKind.String && !PlainInitializations.Contains(initialization.GetString(), StringComparer.Ordinal))
             throw new UserErrorException($"{path}: init_lora_weights is {initialization.GetRawText()}", "a way that leaves the base weights as they are", "Convert the adapter with PEFT (path_initial_model_for_weight_conversion)");
-        return new AdapterConfig(OptionsOf(root).Validated($"{path}: ", "Use a sound adapter"), IsSet(root, "lora_dropout") ? Field(root, "lora_dropout", value => value.GetDouble()) : 0);
+        if (IsSet(root, "task_type") && Field(root, "task_type", value => value.GetString()) is not CausalTask and var task)
+            throw new UserErrorException($"{path}: task_type is {task}", $"{CausalTask}: an adapter of a language model", "Use an adapter that was trained for this task");
+        return new AdapterConfig(OptionsOf(root).Validated($"{path}: ", "Use a sound adapter", NameInFile), IsSet(root, "lora_dropout") ? Field(root, "lora_dropout", value => value.GetDouble()) : 0);
     }
+
+    /// <summary>What the file calls a member of <see cref="LoraOptions"/>.</summary>
+    private static string NameInFile(string member) => member switch
+    {
+        "rank" => "r",
+        "alpha" => "lora_alpha",
+        "targetPattern" => "target_modules",
+        _ => JsonNamingPolicy.SnakeCaseLower.ConvertName(member),
+    };
 
     private static LoraOptions OptionsOf(JsonElement root)
     {

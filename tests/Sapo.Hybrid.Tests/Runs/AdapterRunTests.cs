@@ -79,7 +79,7 @@ public sealed class AdapterRunTests
         foreach (var (wrong, member) in new[]
         {
             (lora with { Rank = 0 }, "rank"), (lora with { Alpha = double.NaN }, "alpha"), (lora with { TargetModules = [] }, "targetModules"),
-            (lora with { TargetModules = ["q_proj"], TargetPattern = "x" }, "targetPattern"), (lora with { TargetPattern = "(" }, "expression"),
+            (lora with { TargetModules = ["q_proj"], TargetPattern = "x" }, "targetPattern"), (lora with { TargetPattern = "(" }, "targetPattern"),
             (lora with { TargetPattern = "x", LayersToTransform = [0] }, "layersToTransform"), (lora with { LayersToTransform = [-1] }, "layersToTransform"),
             (lora with { RankPattern = new Dictionary<string, int>(StringComparer.Ordinal) { ["v_proj"] = 0 } }, "rankPattern.v_proj"),
         })

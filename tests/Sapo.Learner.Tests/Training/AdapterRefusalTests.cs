@@ -68,16 +68,21 @@ public sealed class AdapterRefusalTests : IDisposable
     [InlineData("layers_to_transform", "\"0\"", true, "layers_to_transform")]
     [InlineData("layers_to_transform", "1", true, "does not target model.layers.0")]
     [InlineData("peft_type", "null")]
-    [InlineData("lora_alpha", "-1", true, "alpha")]
-    [InlineData("target_modules", "\"(\"", true, "expression")]
-    [InlineData("target_modules", "[]", true, "targetModules")]
+    [InlineData("lora_alpha", "-1")]
+    [InlineData("task_type", "\"SEQ_CLS\"")]
+    [InlineData("task_type", "null", false)]
+    [InlineData("rank_pattern", """{"(": 2}""")]
+    [InlineData("alpha_pattern", """{"q_proj": 0}""")]
+    [InlineData("layers_to_transform", "[-1]")]
+    [InlineData("target_modules", "\"(\"", true, "target_modules is \"(\"; expected a regular expression")]
+    [InlineData("target_modules", "[]")]
     [InlineData("target_modules", "[\"q_proj\", \"v_proj\", \"o_proj\", \"up_proj\", \"down_proj\", \"lm_head\"]", true, "lm_head")]
     [InlineData("target_modules", "[\"qq_proj\"]", true, "q_proj")]
     public void AdapterConfig_FieldThatChangesTheResult_IsRefusedByName(string field, string value, bool refused = true, string? mentions = null)
     {
         Edit(config => config[field] = JsonNode.Parse(value));
         if (!refused) Start(_folder).Dispose();
-        else Assert.Contains(mentions ?? (field == "r" ? "rank" : field), Refusal(_folder), StringComparison.Ordinal);
+        else Assert.Contains(mentions ?? field, Refusal(_folder), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -86,7 +91,7 @@ public sealed class AdapterRefusalTests : IDisposable
         Edit(config => config["r"] = 65536);
         Assert.Contains("rank 65536", Refusal(_folder), StringComparison.Ordinal);
         Edit(config => config["r"] = 1 << 20);
-        Assert.Contains("rank", Refusal(_folder), StringComparison.Ordinal);
+        Assert.Contains("r is 1048576", Refusal(_folder), StringComparison.Ordinal);
     }
 
     [Fact]
