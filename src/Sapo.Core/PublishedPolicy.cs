@@ -45,8 +45,8 @@ public sealed record PublishedPolicy(string Folder, PolicyManifest Manifest)
     public const string DecodeGraphFile = "decode.onnx";
 
     /// <summary>
-    /// The same graph for the engine's own kernels: a product with a matrix is the operator <c>sapo.Linear</c>, and weights are inputs under their Hugging Face names,
-    /// so that one session serves all versions. In 32 bits only.
+    /// The same graph for the engine's own kernels: a product with a matrix is the operator <c>sapo.Linear</c>, attention <c>sapo.Attention</c>, and weights are inputs under
+    /// their Hugging Face names, so that one session serves all versions. In 32 bits only.
     /// </summary>
     public const string DirectGraphFile = "decode.direct.onnx";
 

@@ -87,7 +87,7 @@ internal sealed class OrtPolicyModel : IDisposable
     public static InferenceSession DirectSession(PublishedPolicy policy, ModelConfig config, int threads)
     {
         using var options = Options(threads, prepack: false);
-        LinearOperator.Register(options, threads);
+        KernelOperators.Register(options, threads);
         return Open(policy, PublishedPolicy.DirectGraphFile, config, Precision.Fp32, options);
     }
 

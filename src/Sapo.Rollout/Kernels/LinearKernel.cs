@@ -38,6 +38,7 @@ internal static unsafe class LinearKernel
     /// <param name="to">The column behind the last.</param>
     /// <param name="y">[rows, height].</param>
     [SkipLocalsInit]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Multiply(float* x, long rows, float* weight, int height, int width, int from, int to, float* y)
     {
         var block = Math.Min(width, ColumnsAtOnce);
@@ -69,6 +70,7 @@ internal static unsafe class LinearKernel
     }
 
     // [rows, columns] with rows a stride apart -> [columns][16]; lanes without a row are zero.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Pack(float* x, int rows, int stride, int columns, float* panel)
     {
         if (rows < Lanes) new Span<float>(panel, columns * Lanes).Clear();
@@ -94,6 +96,7 @@ internal static unsafe class LinearKernel
     }
 
     // [8][16] sums -> [rows, 8] with rows a stride apart.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Store(float* sums, int rows, int height8, float* y, int stride, bool add)
     {
         var row = 0;

@@ -141,6 +141,7 @@ internal static unsafe class LinearTile
     }
 
     // One row, for the few that are left over where a matrix has no multiple of 8.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Row(float* panel, float* weight, int columns, float* sums)
     {
         Vector256<float> s = default, t = default;

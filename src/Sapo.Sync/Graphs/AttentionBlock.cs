@@ -1,6 +1,7 @@
 // Self-attention of one layer: q, k, v projections -> q/k norms (qwen3) -> rotation, cache and attention in one
 // GroupQueryAttention node -> output projection.
-// That node wants a head size that is a multiple of 16. Other sizes are widened inside the graph: each half of a head
+// In decode.direct.onnx that node is sapo.Attention, which has the same inputs, outputs and attributes.
+// GroupQueryAttention wants a head size that is a multiple of 16. Other sizes are widened inside the graph: each half of a head
 // is followed by zeros, so that the rotation still pairs element i with element i + size/2 and scores are unchanged.
 // The caches then have the widened size; ModelConfig.CacheHeadSize says it, and so does the shape of the cache inputs.
 using Sapo.Core.Models;
@@ -48,7 +49,7 @@ internal sealed class AttentionBlock
         var key = Heads(x, prefix + "k_proj", _config.KeyValueHeadCount, prefix + "k_norm");
         var value = Heads(x, prefix + "v_proj", _config.KeyValueHeadCount, norm: null);
         _graph.Node(
-            "com.microsoft.GroupQueryAttention",
+            _weights.IsDirect ? "sapo.Attention" : "com.microsoft.GroupQueryAttention",
             [query, key, value, new Value(pastKey), new Value(pastValue), _lengths.LastPosition, _lengths.TotalLength, _cosines, _sines],
             [output, presentKey, presentValue],
             ("num_heads", _config.HeadCount),

@@ -40,6 +40,9 @@ internal sealed class CheckpointWeights
         foreach (var header in headers) _places.Add(header.Name, (header, PublishedPolicy.WeightsFileOf(reduced.Precision), offsets[header.Name]));
     }
 
+    /// <summary>Whether operators are the engine's own where it has them.</summary>
+    public bool IsDirect => _direct;
+
     /// <summary>What hidden states and caches are: 16-bit floats where the weights are, else 32-bit floats.</summary>
     public ElementType Activations => _reduced?.Precision switch { Precision.Fp16 => ElementType.Float16, Precision.Bf16 => ElementType.BFloat16, _ => ElementType.Float };
 

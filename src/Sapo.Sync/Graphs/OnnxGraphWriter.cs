@@ -1,7 +1,7 @@
 // The graphs of a model. All share the layers (DecoderLayers); they differ in what says how long the rows are and in
 // what leaves the graph:
 //   decode.onnx        lengths as inputs         one sampled token per row        our own engine over ONNX Runtime
-//   decode.direct.onnx the same, weights as inputs and products by our kernel     our own engine on CPUs, in 32 bits
+//   decode.direct.onnx the same, with weights as inputs and our own kernels       our own engine on CPUs, in 32 bits
 //   model.onnx         attention mask            logits of every position         any GenAI program
 //   decode.genai.onnx  attention mask            one sampled token, as one-hot    our engine over GenAI
 using Sapo.Core.Models;

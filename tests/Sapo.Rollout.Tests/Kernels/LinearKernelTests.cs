@@ -104,7 +104,7 @@ public sealed unsafe class LinearKernelTests
     private static float[] Run(int threads, float[] x, long[] shape, float[] weight, long[] matrix)
     {
         using var options = OrtPolicyModel.Options(threads, prepack: false);
-        LinearOperator.Register(options, threads);
+        KernelOperators.Register(options, threads);
         using var session = new InferenceSession(Graph(shape.Length, matrix.Length), options);
         using OrtValue input = OrtValue.CreateTensorValueFromMemory(x[..(int)shape.Aggregate((a, b) => a * b)], shape), factor = OrtValue.CreateTensorValueFromMemory(weight, matrix);
         using var run = new RunOptions();

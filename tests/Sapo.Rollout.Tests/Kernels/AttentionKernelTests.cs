@@ -1,0 +1,243 @@
+// Attention held to its definition in double, and to itself however a sequence is cut and whatever stands beside it.
+using Microsoft.ML.OnnxRuntime;
+using Sapo.Rollout.Decoding;
+using Sapo.Rollout.Kernels;
+using Sapo.Sync.Onnx;
+
+namespace Sapo.Rollout.Tests.Kernels;
+
+public sealed unsafe class AttentionKernelTests
+{
+    // Queries, keys and values lie within 1/2; results are means of values. Scores of up to a few units round to about 1e-6, and so do their exponentials.
+    private const double Tolerance = 5e-6;
+
+    [Theory]
+    [InlineData(1, 1, 16, 1, 1, -1)]
+    [InlineData(4, 2, 32, 21, 1, -1)]
+    [InlineData(4, 2, 32, 21, 21, -1)]
+    [InlineData(12, 4, 64, 70, 9, -1)]
+    [InlineData(6, 1, 48, 40, 40, 7)]
+    [InlineData(2, 2, 80, 50, 1, 20)]
+    [InlineData(8, 1, 128, 33, 17, 1)]
+    [InlineData(3, 3, 144, 19, 19, 100)]
+    public void Attend_AnyShape_IsTheDefinition(int heads, int keyValueHeads, int size, int length, int tokens, int window)
+    {
+        using var layer = new Layer(heads, keyValueHeads, size, window, capacity: length + 3, batch: 1);
+        if (tokens < length) layer.Run(0, length - tokens, length - tokens);
+        var found = layer.Run(0, length, tokens);
+        for (var token = length - tokens; token < length; token++)
+        {
+            for (var head = 0; head < heads; head++)
+            {
+                var expected = layer.Expected(0, token, head);
+                for (var i = 0; i < size; i++) Assert.Equal(expected[i], found[((token - length + tokens) * heads + head) * size + i], Tolerance);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(4, 2, 32, -1), InlineData(3, 1, 64, -1), InlineData(4, 2, 32, 9), InlineData(2, 1, 48, 20)]
+    public void Attend_ASequenceInPieces_GivesTheSameBitsAsAtOnce(int heads, int keyValueHeads, int size, int window)
+    {
+        const int Length = 75;
+        using var layer = new Layer(heads, keyValueHeads, size, window, capacity: Length, batch: 1);
+        var whole = layer.Run(0, Length, Length);
+        foreach (var piece in new[] { 1, 2, 7, 32 })
+        {
+            layer.Forget();
+            var pieces = new List<float>();
+            for (var from = 0; from < Length; from += piece) pieces.AddRange(layer.Run(0, Math.Min(Length, from + piece), Math.Min(piece, Length - from)));
+            Assert.Equal(whole, pieces);
+        }
+    }
+
+    [Fact]
+    public void Attend_PlacesBehindTheLength_AreNeverSeen()
+    {
+        using Layer clean = new(4, 2, 32, -1, capacity: 64, batch: 1), dirty = new(4, 2, 32, -1, capacity: 64, batch: 1);
+        clean.Forget(0);
+        dirty.Forget(float.NaN);
+        Assert.Equal(clean.Run(0, 21, 21), dirty.Run(0, 21, 21));
+        Assert.Equal(clean.Run(0, 22, 1), dirty.Run(0, 22, 1));
+    }
+
+    [Fact]
+    public void Attend_NaNInAQuery_IsSeenInItsRowsAlone()
+    {
+        using var layer = new Layer(4, 2, 32, -1, capacity: 16, batch: 1);
+        layer.Queries.Span[(5 * 4 + 1) * 32] = float.NaN; // token 5, head 1
+        var found = layer.Run(0, 9, 9);
+        for (var row = 0; row < 9 * 4; row++) Assert.Equal(row == 5 * 4 + 1, Array.Exists(found[(row * 32)..((row + 1) * 32)], float.IsNaN));
+    }
+
+    [Theory]
+    [InlineData(1), InlineData(3)]
+    public void Attention_InAGraph_IsTheKernelAndExtendsTheCaches(int threads)
+    {
+        const int Batch = 5, Heads = 4, KeyValueHeads = 2, Size = 32, Capacity = 40;
+        int[] lengths = [1, 7, 30, 12, 40];
+        using var layer = new Layer(Heads, KeyValueHeads, Size, -1, Capacity, Batch);
+        for (var i = 0; i < Batch; i++)
+            if (lengths[i] > 1) layer.Run(i, lengths[i] - 1, lengths[i] - 1);
+        var past = (Keys: layer.KeyCache.Span.ToArray(), Values: layer.ValueCache.Span.ToArray());
+        var expected = Enumerable.Range(0, Batch).SelectMany(i => layer.Run(i, lengths[i], 1)).ToArray();
+        var found = Run(threads, layer, lengths, past.Keys, past.Values);
+        Assert.Equal(expected, found.Result);
+        Assert.Equal(layer.KeyCache.Span.ToArray(), found.Keys);
+        Assert.Equal(layer.ValueCache.Span.ToArray(), found.Values);
+    }
+
+    [Theory]
+    [InlineData(41), InlineData(0)]
+    public void Attention_LengthsThatDoNotFit_AreRefused(int length)
+    {
+        using var layer = new Layer(4, 2, 32, -1, capacity: 40, batch: 5);
+        var error = Assert.Throws<OnnxRuntimeException>(() => Run(1, layer, [1, 1, length, 1, 1], layer.KeyCache.Span.ToArray(), layer.ValueCache.Span.ToArray()));
+        Assert.Contains("sapo.Attention: a sequence's last position is not within", error.Message, StringComparison.Ordinal);
+    }
+
+    // One decode step: each row's newest token.
+    private static (float[] Result, float[] Keys, float[] Values) Run(int threads, Layer layer, int[] lengths, float[] pastKeys, float[] pastValues)
+    {
+        var (batch, heads, size) = (lengths.Length, layer.Shape.Heads, layer.Shape.Size);
+        long[] caches = [batch, layer.Shape.KeyValueHeads, layer.Shape.Capacity, size], tables = [layer.Shape.Capacity, size / 2];
+        float[] Newest(NativeBuffer<float> all, int count) => [.. Enumerable.Range(0, batch).SelectMany(i => all.Slice(((long)i * layer.Shape.Capacity + Math.Max(0, lengths[i] - 1) % layer.Shape.Capacity) * count * size, count * size).ToArray())];
+        (string Name, OrtValue Value)[] inputs =
+        [
+            ("q", OrtValue.CreateTensorValueFromMemory(Newest(layer.Queries, heads), [batch, 1, heads * size])),
+            ("k", OrtValue.CreateTensorValueFromMemory(Newest(layer.Keys, layer.Shape.KeyValueHeads), [batch, 1, layer.Shape.KeyValueHeads * size])),
+            ("v", OrtValue.CreateTensorValueFromMemory(Newest(layer.Values, layer.Shape.KeyValueHeads), [batch, 1, layer.Shape.KeyValueHeads * size])),
+            ("past_k", OrtValue.CreateTensorValueFromMemory(pastKeys, caches)),
+            ("past_v", OrtValue.CreateTensorValueFromMemory(pastValues, caches)),
+            ("last", OrtValue.CreateTensorValueFromMemory([.. lengths.Select(length => length - 1)], [batch])),
+            ("total", OrtValue.CreateTensorValueFromMemory([lengths.Max()], [])),
+            ("cos", OrtValue.CreateTensorValueFromMemory(layer.Cosines.Span.ToArray(), tables)),
+            ("sin", OrtValue.CreateTensorValueFromMemory(layer.Sines.Span.ToArray(), tables)),
+        ];
+        using var options = OrtPolicyModel.Options(threads, prepack: false);
+        KernelOperators.Register(options, threads);
+        using var session = new InferenceSession(Graph(layer.Shape.Heads), options);
+        using var run = new RunOptions();
+        try
+        {
+            using var outputs = session.Run(run, [.. inputs.Select(input => input.Name)], [.. inputs.Select(input => input.Value)], ["y", "keys", "values"]);
+            return (outputs[0].GetTensorDataAsSpan<float>().ToArray(), outputs[1].GetTensorDataAsSpan<float>().ToArray(), outputs[2].GetTensorDataAsSpan<float>().ToArray());
+        }
+        finally
+        {
+            foreach (var (_, value) in inputs) value.Dispose();
+        }
+    }
+
+    private static byte[] Graph(int heads)
+    {
+        var graph = new GraphBuilder("attention");
+        Value Floats(string name, params Dimension[] shape) => graph.Input(name, ElementType.Float, shape);
+        Value[] inputs =
+        [
+            Floats("q", "b", "s", "qw"), Floats("k", "b", "s", "kw"), Floats("v", "b", "s", "kw"), Floats("past_k", "b", "h", "m", "d"), Floats("past_v", "b", "h", "m", "d"),
+            graph.Input("last", ElementType.Int32, "b"), graph.Input("total", ElementType.Int32), Floats("cos", "m", "half"), Floats("sin", "m", "half"),
+        ];
+        graph.Node("sapo.Attention", inputs, ["y", "keys", "values"], ("num_heads", heads), ("scale", Layer.Scale), ("local_window_size", -1));
+        graph.Output("y", ElementType.Float, "b", "s", "qw");
+        graph.Output("keys", ElementType.Float, "b", "h", "m", "d");
+        graph.Output("values", ElementType.Float, "b", "h", "m", "d");
+        return graph.WriteModel();
+    }
+
+    /// <summary>Queries, keys and values of whole sequences [batch, capacity, heads, size], and caches to run them into.</summary>
+    private sealed class Layer : IDisposable
+    {
+        public const float Scale = 0.4f;
+
+        private readonly int _window;
+
+        public Layer(int heads, int keyValueHeads, int size, int window, int capacity, int batch)
+        {
+            Shape = (heads, keyValueHeads, size, capacity);
+            _window = window;
+            Queries = Numbers(batch * capacity * heads * size, 1);
+            (Keys, Values) = (Numbers(batch * capacity * keyValueHeads * size, 2), Numbers(batch * capacity * keyValueHeads * size, 3));
+            (KeyCache, ValueCache) = (Numbers(batch * capacity * keyValueHeads * size, 4), Numbers(batch * capacity * keyValueHeads * size, 5));
+            (Cosines, Sines) = (new(capacity * size / 2), new(capacity * size / 2));
+            for (var i = 0; i < capacity * size / 2; i++) (Sines.Span[i], Cosines.Span[i]) = MathF.SinCos(i / (size / 2) / (1f + i % (size / 2)));
+        }
+
+        public (int Heads, int KeyValueHeads, int Size, int Capacity) Shape { get; }
+
+        public NativeBuffer<float> Queries { get; }
+
+        public NativeBuffer<float> Keys { get; }
+
+        public NativeBuffer<float> Values { get; }
+
+        public NativeBuffer<float> KeyCache { get; }
+
+        public NativeBuffer<float> ValueCache { get; }
+
+        public NativeBuffer<float> Cosines { get; }
+
+        public NativeBuffer<float> Sines { get; }
+
+        public void Forget(float left = -3)
+        {
+            KeyCache.Span.Fill(left);
+            ValueCache.Span.Fill(left);
+        }
+
+        /// <summary>Runs a sequence's newest tokens.</summary>
+        public float[] Run(int sequence, int length, int tokens)
+        {
+            var (heads, keyValueHeads, size, capacity) = Shape;
+            var last = length - 1;
+            var output = new float[tokens * heads * size];
+            var first = (long)sequence * capacity + length - tokens;
+            fixed (float* result = output)
+            {
+                var call = new AttentionCall
+                {
+                    Queries = Queries.Pointer + first * heads * size, Keys = Keys.Pointer + first * keyValueHeads * size, Values = Values.Pointer + first * keyValueHeads * size,
+                    KeyCache = KeyCache.Pointer + (long)sequence * keyValueHeads * capacity * size, ValueCache = ValueCache.Pointer + (long)sequence * keyValueHeads * capacity * size,
+                    LastPositions = &last, Cosines = Cosines.Pointer, Sines = Sines.Pointer, Output = result,
+                    Batch = 1, Tokens = tokens, Heads = heads, KeyValueHeads = keyValueHeads, Capacity = capacity, Size = size, Scale = Scale, Window = _window,
+                };
+                for (var head = 0; head < keyValueHeads; head++) AttentionKernel.Attend(call, 0, head);
+            }
+            return output;
+        }
+
+        /// <summary>softmax(scale * rotated q · rotated k) v, in double.</summary>
+        public double[] Expected(int sequence, int token, int head)
+        {
+            var (heads, keyValueHeads, size, capacity) = Shape;
+            var shared = head / (heads / keyValueHeads);
+            var query = Rotated(Queries, heads, sequence, token, head);
+            var from = _window > 0 ? Math.Max(0, token + 1 - _window) : 0;
+            var weights = new double[token + 1];
+            for (var position = from; position <= token; position++) weights[position] = Math.Exp(Scale * query.Zip(Rotated(Keys, keyValueHeads, sequence, position, shared), (q, k) => q * k).Sum());
+            var result = new double[size];
+            for (var position = from; position <= token; position++)
+                for (var i = 0; i < size; i++) result[i] += weights[position] / weights.Sum() * Values.Span[((sequence * capacity + position) * keyValueHeads + shared) * size + i];
+            return result;
+        }
+
+        public void Dispose()
+        {
+            foreach (var buffer in new[] { Queries, Keys, Values, KeyCache, ValueCache, Cosines, Sines }) buffer.Dispose();
+        }
+
+        private double[] Rotated(NativeBuffer<float> all, int heads, int sequence, int token, int head)
+        {
+            var (size, half) = (Shape.Size, Shape.Size / 2);
+            var x = all.Slice(((long)sequence * Shape.Capacity + token) * heads * size + head * size, size).ToArray();
+            return [.. Enumerable.Range(0, size).Select(i => (double)x[i] * Cosines.Span[token * half + i % half] + (i < half ? -x[i + half] : x[i - half]) * (double)Sines.Span[token * half + i % half])];
+        }
+
+        private static NativeBuffer<float> Numbers(int count, int seed)
+        {
+            var numbers = new NativeBuffer<float>(count);
+            for (var i = 0; i < count; i++) numbers.Span[i] = CounterRandom.Uniform(seed, 0, 0, i) - 0.5f;
+            return numbers;
+        }
+    }
+}
