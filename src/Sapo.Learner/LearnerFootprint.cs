@@ -70,6 +70,7 @@ public sealed record LearnerFootprint
         var (tokens, targets) = (micro * shape.Tokens, micro * shape.Targets);
         double[] scores = [.. config.SlidingWindows.Select(window => micro * Scores(shape, window) * config.HeadCount)];
         var checkpoints = options.ActivationCheckpointing;
+        var first = options.Lora is { } lora ? LowRankAdapter.ModulesOf(lora, config).Min(module => module.Layer) : 0; // below it nothing is kept
         var keepsScores = (checkpoints ? scores.Max() : scores.Sum()) * Element <= DecoderModel.MaxKeptProbabilityBytes;
         double[] layers = [.. Enumerable.Range(0, config.LayerCount).Select(layer => LayerBytes(config, layer, tokens) + (keepsScores ? scores[layer] * Element : 0))];
         return new LearnerFootprint
@@ -78,7 +79,7 @@ public sealed record LearnerFootprint
             GradientBytes = Element * trained,
             MomentBytes = 2 * Element * trained,
             CopyBytes = Element * referenceParameters + (trained < config.ParameterCount ? Element * config.ParameterCount : 0),
-            ActivationBytes = (long)(checkpoints ? Element * tokens * config.HiddenSize * config.LayerCount + layers.Max() : layers.Sum()),
+            ActivationBytes = (long)(checkpoints ? Element * tokens * config.HiddenSize * (config.LayerCount - first) + layers.Max() : layers.Skip(first).Sum()),
             HeadBytes = (long)Head(config, targets),
             WorkBytes = (long)Work(config, options, tokens, scores.Max() / Math.Max(1, shape.NewTokens / SequenceBlock.DefaultTileRows)),
         };

@@ -3,9 +3,11 @@
 //   [ A of every module, in checkpoint order | B of every module, in checkpoint order ]
 //
 // so that the A of modules whose matrices are stacked follow each other as well.
+using System.Globalization;
 using Sapo.Core;
 using Sapo.Core.Models;
 using Sapo.Core.Options;
+using Sapo.Learner.Compute;
 using Sapo.Learner.Model;
 using static TorchSharp.torch;
 
@@ -19,6 +21,9 @@ namespace Sapo.Learner.Adapters;
 /// <param name="Scaling">What B A is multiplied with.</param>
 internal sealed record AdaptedModule(string Name, long Inputs, long Outputs, int Rank, double Scaling)
 {
+    /// <summary>The layer it belongs to, of model.layers.N.</summary>
+    public int Layer => int.Parse(Name.Split('.')[2], CultureInfo.InvariantCulture);
+
     /// <summary>The name of A [rank, inputs].</summary>
     public string DownName => Name + ".lora_A.weight";
 
@@ -135,7 +140,7 @@ internal sealed class LowRankAdapter : IDisposable
     public void Merge(AdaptedModule module, Tensor weight, Tensor merged)
     {
         using var scope = NewDisposeScope();
-        merged.copy_(weight).addmm_(Parameters[module.UpName].Value * module.Scaling, Parameters[module.DownName].Value);
+        Products.AddTo(merged.copy_(weight), Parameters[module.UpName].Value * module.Scaling, Parameters[module.DownName].Value);
     }
 
     /// <summary>An adapter of the same matrices without gradients, owned by the caller.</summary>

@@ -41,12 +41,16 @@ public static class FlopCount
 
     /// <summary>
     /// The backward pass costs twice the forward pass: a product for the input's gradient and one for the weight's. A frozen weight
-    /// saves the latter; attention's scores and the adapter's own products cost what they always do.
+    /// saves the latter; attention's scores and the adapter's own products cost what they always do. It ends at the lowest layer
+    /// that is adapted.
     /// </summary>
     private static double Training(ModelConfig config, Work work, LowRankAdapter? adapter)
     {
         var forward = Forward(config, work.Tokens, work.Pairs, work.Targets);
-        return adapter is null ? 3 * forward : 2 * forward + Forward(config, 0, work.Pairs, 0) + 3 * LowRank(config, work, adapter);
+        if (adapter is null) return 3 * forward;
+        var reached = 1 - adapter.Modules.Min(module => module.Layer) / (double)config.LayerCount;
+        var inputs = Forward(config, reached * work.Tokens, reached * work.Pairs, work.Targets) + Forward(config, 0, reached * work.Pairs, 0);
+        return forward + inputs + 3 * LowRank(config, work, adapter);
     }
 
     private static double LowRank(ModelConfig config, Work work, LowRankAdapter? adapter) =>

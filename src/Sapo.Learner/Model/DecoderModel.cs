@@ -109,7 +109,7 @@ internal sealed class DecoderModel
         residual.index_add_(0, batch.Predictors, headInput, 1);
         var (balanceLoss, balance) = routerBalance == 0 ? (0, null) : pass.Balance(Config.Mixture!);
         balance?.mul_(routerBalance);
-        for (var layer = Config.LayerCount - 1; layer >= 0; layer--)
+        for (var layer = Config.LayerCount - 1; layer >= Weights.FirstTrainedLayer; layer--)
         {
             using var layerScope = NewDisposeScope();
             var state = pass.InputOf(layer) is { } input ? RunLayer(layer, input, pass).State : pass.Layers[layer]!;
@@ -146,6 +146,11 @@ internal sealed class DecoderModel
         using var scope = NewDisposeScope();
         var (sum, state) = RunLayer(layer, x, pass);
         if (!keep) x.Dispose();
+        else if (layer < Weights.FirstTrainedLayer)
+        {
+            pass.KeepNothing(state.FeedForward.Mixture);
+            x.Dispose();
+        }
         else if (Weights.Compute.RecomputesActivations) pass.KeepInput(x, state.FeedForward.Mixture);
         else
         {

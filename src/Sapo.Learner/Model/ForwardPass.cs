@@ -26,7 +26,7 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <summary>Its rotations.</summary>
     public RotaryEmbedding Rotary { get; } = rotary;
 
-    /// <summary>State of each layer, null where only its input is kept; empty if the pass was not kept.</summary>
+    /// <summary>State of each layer, null where only its input is kept, or nothing; empty if the pass was not kept.</summary>
     public IReadOnlyList<LayerState?> Layers => _layers;
 
     /// <summary>The final norm, over the predicting tokens.</summary>
@@ -52,6 +52,9 @@ internal sealed class ForwardPass(PackedTokens batch, RotaryEmbedding rotary) : 
     /// <param name="input">[N, hidden].</param>
     /// <param name="mixture">The layer's mixture, whose router's load is noted; null for a dense layer.</param>
     public void KeepInput(Tensor input, MixtureState? mixture) => Add(null, input.DetachFromDisposeScope(), mixture);
+
+    /// <summary>Notes a layer that the backward pass will not come to.</summary>
+    public void KeepNothing(MixtureState? mixture) => Add(null, null, mixture);
 
     /// <summary>What entered a layer, if that is what was kept.</summary>
     public Tensor? InputOf(int layer) => _inputs[layer];

@@ -41,20 +41,27 @@ internal sealed class GatedMlp
     public Tensor Backward(Tensor x, Tensor gateUp, Tensor gradient)
     {
         using var scope = NewDisposeScope();
-        var activated = _down.Backward(Activate(gateUp), gradient);
-        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) => ToGradient(gateUp.narrow(0, first, count), activated.narrow(0, first, count)));
+        var activated = gateUp.new_empty([gateUp.shape[0], gateUp.shape[1] / 2]);
+        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) => ToSlopes(gateUp.narrow(0, first, count), activated.narrow(0, first, count)));
+        var outer = _down.Backward(activated, gradient);
+        ComputeThreads.Shared.ForBlocks(gateUp, (first, count, _) =>
+        {
+            var (gate, up) = Halves(gateUp.narrow(0, first, count));
+            gate.mul_(outer.narrow(0, first, count));
+            up.mul_(outer.narrow(0, first, count));
+        });
         return _gateUp.Backward(x, gateUp).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Gate and up of some rows become their gradients; <paramref name="activated"/>, which is d, is overwritten.</summary>
-    private static void ToGradient(Tensor gateUp, Tensor activated)
+    /// <summary>Gate and up of some rows become what d is to be multiplied with, and <paramref name="activated"/> is filled.</summary>
+    private static void ToSlopes(Tensor gateUp, Tensor activated)
     {
         var (gate, up) = Halves(gateUp);
         var sigmoid = gate.sigmoid();
         var silu = gate * sigmoid;
-        var slope = sigmoid.addcmul_(silu, sigmoid, -1).add_(silu).mul_(up);
-        up.copy_(silu).mul_(activated);
-        gate.copy_(activated.mul_(slope));
+        activated.copy_(silu).mul_(up);
+        gate.copy_(sigmoid.addcmul_(silu, sigmoid, -1).add_(silu).mul_(up));
+        up.copy_(silu);
     }
 
     private static Tensor Activate(Tensor gateUp)

@@ -24,6 +24,9 @@ internal sealed class PolicyWeights(FlatParameters checkpoint, LowRankAdapter? a
     /// <summary>What an optimizer updates.</summary>
     public FlatParameters Trained => Adapter?.Parameters ?? Checkpoint;
 
+    /// <summary>The lowest layer with something that is trained. Below it the backward pass has nothing to do.</summary>
+    public int FirstTrainedLayer { get; } = adapter?.Modules.Min(module => module.Layer) ?? 0;
+
     /// <summary>The parameter of a checkpoint name.</summary>
     public Parameter this[string name] => Checkpoint[name];
 

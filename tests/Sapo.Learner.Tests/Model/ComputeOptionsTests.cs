@@ -1,3 +1,5 @@
+using Sapo.Core.Options;
+using Sapo.Learner.Adapters;
 using Sapo.Learner.Batches;
 using Sapo.Learner.Model;
 using Sapo.Learner.Tests.Training;
@@ -21,6 +23,32 @@ public sealed class ComputeOptionsTests
     private static readonly ComputeOptions Recomputing = new(RecomputesActivations: true), Bfloat16 = new(ScalarType.BFloat16);
 
     public static TheoryData<string> Architectures() => PackingTests.Architectures();
+
+    [Theory, MemberData(nameof(Architectures))]
+    public void Backward_AdapterOfTheLastLayer_EndsThereWithTheSameGradients(string architecture)
+    {
+        using var folder = new TinyModel(PackingTests.Config(architecture));
+        var last = folder.Config.LayerCount - 1;
+        using var all = new LoadedModel(folder.Folder, adapter: config => new LowRankAdapter(new LoraOptions { Rank = 2 }, config, ScalarType.Float32, CPU));
+        using var upper = new LoadedModel(folder.Folder, adapter: config => new LowRankAdapter(new LoraOptions { Rank = 2, TargetPattern = $@"model\.layers\.{last}\..*(_proj|gate)" }, config, ScalarType.Float32, CPU));
+        manual_seed(1);
+        foreach (var slot in upper.Weights.Trained.InCheckpointOrder)
+        {
+            using var scope = NewDisposeScope();
+            var drawn = randn(slot.Shape);
+            foreach (var adapted in new[] { all, upper }) adapted.Weights.Trained[slot.Name].Value.copy_(drawn); // below, B stays 0
+        }
+        using var batch = new PackedTokens(PackingTests.Groups(folder.Config), CPU);
+        var (slopes, entropySlopes) = PackingTests.Slopes(batch.Targets.Length, 0);
+        var balance = folder.Config.Mixture is null ? 0 : RouterBalance;
+        long whole = 0, part = 0;
+        var expected = all.Train(batch, slopes, entropySlopes, balance, pass => whole = pass.KeptBytes);
+        var found = upper.Train(batch, slopes, entropySlopes, balance, pass => part = pass.KeptBytes);
+        Assert.Equal(expected.LogProbs, found.LogProbs);
+        var gradients = all.TakeGradients();
+        Assert.All(upper.TakeGradients(), gradient => Assert.Equal(gradients[gradient.Key], gradient.Value));
+        Assert.InRange((double)part / whole, 0.01, 1.5 / folder.Config.LayerCount);
+    }
 
     [Theory, MemberData(nameof(Architectures))]
     public void Activations_Recomputed_GiveTheSameBits(string architecture)
