@@ -44,6 +44,25 @@ public sealed class TrainCommandTests(TrainedRun run) : IClassFixture<TrainedRun
     }
 
     [Fact]
+    public async Task Train_KilledInItsColdStartAndStartedAgain_EndsLikeAnUninterruptedRun()
+    {
+        var file = TrainedRun.WriteRunFile(run.Folder, "cold", steps: 2);
+        File.WriteAllText(file, File.ReadAllText(file).Replace("\"steps\": 20", "\"steps\": 500", StringComparison.Ordinal));
+        Assert.Equal(0, SapoProcess.Run(run.Folder, "train", file, "--out", "cold-straight").ExitCode);
+        var checkpoints = Path.Combine(run.Folder, "cold-killed", "checkpoints");
+        using (var sapo = SapoProcess.Start(run.Folder, "train", file, "--out", "cold-killed"))
+        {
+            await sapo.WaitUntilAsync(() => Directory.Exists(checkpoints) && Directory.GetDirectories(checkpoints, "coldstart-??????").Length > 0);
+            sapo.Kill();
+            sapo.WaitForExit();
+        }
+        var (code, output, errors) = SapoProcess.Run(run.Folder, "train", file, "--out", "cold-killed");
+        Assert.True(code == 0, output + errors);
+        Assert.Contains("Continuing an interrupted cold start", output, StringComparison.Ordinal);
+        Assert.Equal(await Weights("cold-straight"), await Weights("cold-killed"));
+    }
+
+    [Fact]
     public async Task Train_AsynchronousRunKilledAndStartedAgain_TrainsOnEveryPromptOnceAndInOrder()
     {
         const int Steps = 24, PromptsPerStep = 4;

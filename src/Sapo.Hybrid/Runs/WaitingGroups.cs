@@ -36,6 +36,13 @@ internal sealed record WaitingGroup
         [.. Completions.Select(completion => (IReadOnlyList<RewardOutcome>)[.. completion.Outcomes.Select(outcome => outcome.ToOutcome())])],
         [.. Completions.Select(completion => completion.Reward)]);
 
+    /// <summary>Whether it can be what <see cref="Of"/> made.</summary>
+    public bool IsSound => Completions.Length > 0 && Completions.All(completion =>
+        completion.LogProbs.Length == completion.TokenIds.Length
+        && (completion.UntruncatedLogProbs ?? completion.LogProbs).Length == completion.TokenIds.Length
+        && (completion.KeptTokenIds is null || completion.KeptTokenIds.Length == completion.TokenIds.Length)
+        && completion.Spans.All(span => span.Length == 3) && completion.Spans.Sum(span => span[1]) == completion.TokenIds.Length);
+
     /// <summary>A group's line.</summary>
     public static WaitingGroup Of(ScoredGroup group) => new()
     {
@@ -143,9 +150,11 @@ internal static class WaitingGroups
         if (!File.Exists(path)) return [];
         try
         {
-            return [.. File.ReadLines(path).Select(line => JsonSerializer.Deserialize(line, RunJson.Default.WaitingGroup)!.ToScored(sampling))];
+            return [.. File.ReadLines(path).Select(line => JsonSerializer.Deserialize(line, RunJson.Default.WaitingGroup) is { IsSound: true } group
+                ? group.ToScored(sampling)
+                : throw new JsonException("a group has no completions, or numbers that do not fit its tokens"))];
         }
-        catch (Exception broken) when (broken is JsonException or IOException)
+        catch (Exception broken) when (broken is JsonException or IOException or ArgumentException)
         {
             throw new UserErrorException($"{path} cannot be read: {broken.Message}", "judged completions, one group per line", "Remove the file: its prompts are then asked again", broken);
         }

@@ -39,11 +39,16 @@ public sealed class WaitingGroupsTests
         Assert.Empty(WaitingGroups.Read(folder.Path, Sampling));
     }
 
-    [Fact]
-    public void Read_BrokenFile_SaysThatItMayBeRemoved()
+    [Theory]
+    [InlineData("{\"promptId\": 3")]
+    [InlineData("null")]
+    [InlineData("""{"promptId": 3, "promptTokenIds": [1], "completions": []}""")]
+    [InlineData("""{"promptId": 3, "promptTokenIds": [1], "completions": [{"tokenIds": [4, 5], "logProbs": [-1], "finishReason": 0, "spans": [[0, 2, 0]], "outcomes": []}]}""")]
+    [InlineData("""{"promptId": 3, "promptTokenIds": [1], "completions": [{"tokenIds": [4], "logProbs": [-1], "finishReason": 0, "spans": [[0, 1, 0]], "outcomes": [{"status": 0, "value": "NaN", "reason": null}]}]}""")]
+    public void Read_BrokenFile_SaysThatItMayBeRemoved(string line)
     {
         using var folder = new TemporaryFolder();
-        folder.File("rollouts.jsonl", "{\"promptId\": 3");
+        folder.File("rollouts.jsonl", line);
         var error = Assert.Throws<UserErrorException>(() => WaitingGroups.Read(folder.Path, Sampling));
         Assert.Contains("Remove the file", error.Message, StringComparison.Ordinal);
     }
