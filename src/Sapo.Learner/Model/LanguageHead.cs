@@ -1,10 +1,10 @@
 // Hidden states -> log-prob of a given token and entropy, per token, without ever holding [tokens, vocabulary]:
 //
-//   batch -> spans of whole completions, whose distributions fit a memory budget -> chunks, which are worked on at once
+//   batch -> spans of whole completions, whose distributions fit a memory budget
 //
 // In training a span goes forward, the loss turns its log-probs into slopes, and it goes backward from the distributions that
-// were kept: nothing is computed twice. Only where a loss must see more at once, or one completion exceeds the budget, are the
-// distributions beyond it computed again.
+// were kept: nothing is computed twice. A completion that exceeds the budget is worked on in chunks. Then, and where a loss must
+// see more than a span at once, the distributions beyond the budget are computed again.
 //
 //   x = logits / temperature        q = log softmax x          p = exp q
 //   log-prob l = q[token]           entropy H = -sum p q
@@ -41,16 +41,16 @@ internal sealed record HeadSlopes(double[] LogProbs, double[]? Entropies = null)
 /// <summary>The output projection and everything behind it.</summary>
 internal sealed class LanguageHead
 {
-    /// <summary>Default for the bytes of one chunk's logits. Products of fewer rows would not be faster, more memory would not help.</summary>
+    /// <summary>Default for the bytes of the logits of one chunk of a completion that is longer than a span.</summary>
     public const long DefaultChunkBytes = 64L << 20;
 
     /// <summary>
-    /// Bytes of log-probabilities that a pass may keep for its backward pass. With the chunk at work the head then needs at most
+    /// Bytes of log-probabilities of a span, which are kept for its backward pass. With a chunk at work the head needs at most
     /// 256 MiB beside its input and its input's gradient, whatever vocabulary and batch.
     /// </summary>
-    public const long KeptBytes = KeptChunks * DefaultChunkBytes;
+    public const long KeptBytes = SpanChunks * DefaultChunkBytes;
 
-    private const int KeptChunks = 3;
+    private const int SpanChunks = 3;
 
     private const double Excluded = -1e30; // finite, so that 0 * x is 0 in the entropy; exp(-1e30) is 0 in every precision
 
@@ -109,12 +109,16 @@ internal sealed class LanguageHead
 
     private void ForwardSpan(Tensor hidden, PackedTokens batch, RowSpan span, HeadResult values, long firstOfValues, List<Tensor>? kept = null)
     {
-        foreach (var chunk in ChunksOf(batch, span))
+        var chunks = ChunksOf(batch, span).ToArray();
+        long keptRows = 0;
+        for (var index = 0; index < chunks.Length; index++)
         {
             using var chunkScope = NewDisposeScope();
-            var logDistributions = LogDistributions(hidden, batch, chunk);
-            Write(values, firstOfValues, logDistributions, batch, chunk);
-            if (kept?.Count < KeptChunks) kept.Add(logDistributions.MoveToOuterDisposeScope());
+            var logDistributions = LogDistributions(hidden, batch, chunks[index]);
+            Write(values, firstOfValues, logDistributions, batch, chunks[index]);
+            keptRows += chunks[index].Count;
+            var largestLater = chunks.Skip(index + 1).Select(later => later.Count).DefaultIfEmpty().Max();
+            if (keptRows + largestLater <= (SpanChunks + 1) * _rowsPerChunk) kept?.Add(logDistributions.MoveToOuterDisposeScope());
         }
     }
 
@@ -240,17 +244,24 @@ internal sealed class LanguageHead
         return batch.TargetIds.narrow(0, chunk.First, chunk.Count).unsqueeze(1).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The chunks that a batch's targets are worked on in: first target and number of targets. They follow from the lengths of its completions alone, so that the same completions always round in the same way.</summary>
-    public IEnumerable<(long First, long Count)> Chunks(PackedTokens batch) => Spans(batch).SelectMany(span => ChunksOf(batch, span));
+    /// <summary>A batch's targets in chunks for facts about distributions: first target and number of targets.</summary>
+    public IEnumerable<(long First, long Count)> Chunks(PackedTokens batch) => Parts(0, batch.Targets.Length, _rowsPerChunk);
 
-    /// <summary>Chunks of like size of each of the spans that a run of completions consists of.</summary>
-    private IEnumerable<(long First, long Count)> ChunksOf(PackedTokens batch, RowSpan rows)
+    /// <summary>
+    /// What a run of completions is worked on in: its spans, those that are too long in chunks. They follow from the completions'
+    /// lengths alone, so that the same completions round in the same way in every pass.
+    /// </summary>
+    private IEnumerable<(long First, long Count)> ChunksOf(PackedTokens batch, RowSpan rows) => Spans(batch, rows).SelectMany(span =>
     {
-        foreach (var span in Spans(batch, rows))
-        {
-            long start = batch.RowOffsets[span.First], length = batch.RowOffsets[span.First + span.Count] - start, parts = (length + _rowsPerChunk - 1) / _rowsPerChunk;
-            for (long part = 0; part < parts; part++) yield return (start + part * length / parts, (part + 1) * length / parts - part * length / parts);
-        }
+        long start = batch.RowOffsets[span.First], length = batch.RowOffsets[span.First + span.Count] - start;
+        return Parts(start, length, length <= SpanChunks * _rowsPerChunk ? length : _rowsPerChunk);
+    });
+
+    /// <summary>Parts of like size, none longer than <paramref name="most"/>.</summary>
+    private static IEnumerable<(long First, long Count)> Parts(long start, long length, long most)
+    {
+        var parts = length == 0 ? 0 : (length + most - 1) / most;
+        for (long part = 0; part < parts; part++) yield return (start + part * length / parts, (part + 1) * length / parts - part * length / parts);
     }
 
     private IEnumerable<RowSpan> Spans(PackedTokens batch) => Spans(batch, new RowSpan(0, batch.RowOffsets.Length - 1));
@@ -260,7 +271,7 @@ internal sealed class LanguageHead
     {
         var (first, offsets) = (rows.First, batch.RowOffsets);
         for (var row = rows.First + 1; row < rows.First + rows.Count; row++)
-            if (offsets[row + 1] - offsets[first] > KeptChunks * _rowsPerChunk)
+            if (offsets[row + 1] - offsets[first] > SpanChunks * _rowsPerChunk)
             {
                 yield return new RowSpan(first, row - first);
                 first = row;
