@@ -21,7 +21,7 @@ internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limit
 
     private readonly RolloutProfiler _engine = new(model, limits, TimeProvider.System);
     private readonly Dictionary<string, List<RolloutPoint>> _points = new(StringComparer.Ordinal);
-    private readonly List<double> _stockGenAi = [], _llama16 = [], _llama64 = [];
+    private readonly List<double> _stockGenAi = [], _stockGenAi32 = [], _llama16 = [], _llama64 = [];
 
     /// <summary>What 16 slots are asked to do.</summary>
     public RolloutWorkload Workload { get; } = new()
@@ -46,6 +46,7 @@ internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limit
             }
             say($"{model.Name}: GenAI with its own sampler, turn {turn} of {turns} ...");
             _stockGenAi.Add(StockGenAiBenchmark.TokensPerSecond(model.Policy, Workload, model.Config.VocabSize, budget.EngineThreads));
+            _stockGenAi32.Add(StockGenAiBenchmark.TokensPerSecond(model.Policy, Workload with { Slots = EngineOptions.MostGenAiSlots }, model.Config.VocabSize, budget.EngineThreads));
             if (llama is null) continue;
             say($"{model.Name}: llama.cpp, turn {turn} of {turns} ...");
             _llama16.Add(await llama.DecodeTokensPerSecondAsync(Workload, budget.EngineThreads, cancel));
@@ -74,6 +75,7 @@ internal sealed class RolloutBenchmarks(ProfiledModel model, MachineLimits limit
             yield return BenchmarkRatio.Of("engine / llama.cpp, 64 sequences", Of(Wide, DecodeRate), _llama64, Decoded, work.Replace("16 slots", "64 slots", StringComparison.Ordinal));
         }
         yield return BenchmarkRatio.Of("engine / GenAI with its own sampler", Of(Base, Rate), _stockGenAi, Whole, work, ">= 5");
+        yield return BenchmarkRatio.Of("engine, 64 slots / GenAI with its own sampler, 32 rows, its most", Of(Wide, Rate), _stockGenAi32, Whole, work.Replace("16 slots", "64 slots", StringComparison.Ordinal));
         yield return BenchmarkRatio.Of("session ort / session genai", Of(Base, Rate), Of(GenAi, Rate), Whole, work);
         yield return BenchmarkRatio.Of("64 slots / 16 slots", Of(Wide, DecodeRate), Of(Base, DecodeRate), Decoded, work, ">= 1.3");
         yield return BenchmarkRatio.Of("groups of 8 / groups of 1", Of(Base, Rate), Of(Alone, Rate), Whole, work);
