@@ -20,10 +20,16 @@ internal sealed record PenaltyInputs(Value Repetition, Value Frequency, Value Pr
 /// <summary>Writes the penalties on scores over a vocabulary.</summary>
 internal sealed class Penalties(GraphBuilder graph, PenaltyInputs inputs)
 {
-    /// <summary>Float [B, vocabulary]: the scores, lowered or raised where a row's history says so.</summary>
+    /// <summary>Float [B, vocabulary]: the scores, lowered or raised where a row's history says so; without any history nothing is computed.</summary>
     public Value Apply(Value scores)
     {
         var longest = graph.Op("ReduceMax", [inputs.HistoryLength], ("keepdims", 1));
+        var isAny = graph.Op("Squeeze", [graph.Op("Greater", [longest, graph.Scalar(0L)]), graph.Integers(0)]);
+        return graph.If(isAny, [ElementType.Float], branch => [new Penalties(branch, inputs).Apply(scores, longest)], _ => [scores])[0];
+    }
+
+    private Value Apply(Value scores, Value longest)
+    {
         var ids = Padded(inputs.History, longest);
         var counts = Padded(inputs.HistoryCounts, longest);
         var isPresent = graph.Cast(graph.Op("Greater", [counts, graph.Scalar(0f)]), ElementType.Float);

@@ -1,5 +1,5 @@
 // Logits in, one token per row out, without the logits ever leaving the graph:
-//   logits -> penalties -> / temperature -> log-softmax -> (truncation) -> draw by inverse CDF -> token and its log-probs
+//   logits -> (penalties) -> / temperature -> log-softmax -> (truncation) -> draw by inverse CDF -> token and its log-probs
 //                                              └─> (most likely tokens beside it)
 // What stands in brackets is skipped when no row asks for it.
 // Greedy rows (temperature 0) take the largest logit; rows with a forced token take that.
