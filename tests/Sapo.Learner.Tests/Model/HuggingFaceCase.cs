@@ -22,6 +22,17 @@ internal sealed record HuggingFaceCase(string Folder, string GoldenFolder)
 
     public JsonElement Json => GoldenJson.Read("hf", GoldenFolder, "golden.json");
 
+    /// <summary>A tolerance, or more where the reference's own float32 is further from its float64 than is usual: golden.json says how far.</summary>
+    /// <param name="usual">The tolerance.</param>
+    /// <param name="names">What the reference's error is called: a part of its name.</param>
+    public double Tolerance(double usual, string names)
+    {
+        const double AnotherOrder = 3; // two right computations differ in the order of their sums
+        var errors = Json.TryGetProperty("rounding_float32_vs_float64", out var rounding)
+            ? rounding.EnumerateObject().Where(error => error.Name.Contains(names, StringComparison.Ordinal)).Select(error => error.Value.GetDouble()) : [];
+        return errors.Aggregate(usual, (most, error) => Math.Max(most, AnotherOrder * error));
+    }
+
     public GoldenTensors Tensors() => new(Golden.PathOf("hf", GoldenFolder, "golden.safetensors"));
 
     public override string ToString() => Folder;
