@@ -69,13 +69,14 @@ public static class EvaluationJob
         if (asked.Problems < 1) throw new UserErrorException("--problems is 0", "at least 1", "Correct the command line");
         var judge = new RewardJudge(task.Rewards, new CompletionText(tokenizer).Of);
         var threads = options.Threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, trace: null, say, cancel).ConfigureAwait(false);
+        var problems = task.HeldOutPrompts(asked.Problems);
+        var engine = await ServedEngine.StartAsync(model, ServedEngine.Sized(options.Engine, problems, sampling.MaxNewTokens), threads, tokenizer, trace: null, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             var evaluator = new Evaluator(
                 (prompt, samples, how, stop) => engine.GenerateAsync(prompt, samples, how, stop), judge, task, time);
             var (result, groups) = await evaluator.RunAsync(
-                task.HeldOutPrompts(asked.Problems), asked, sampling, cancel).ConfigureAwait(false);
+                problems, asked, sampling, cancel).ConfigureAwait(false);
             if (options.Out is not null) RolloutLines.Write(options.Out, groups, judge);
             return result;
         }

@@ -80,7 +80,7 @@ public static class GenerationJob
         if (output.AlreadyDone > 0) say($"{options.Out} holds {output.AlreadyDone:N0} completions already; going on from there.");
         var trace = EngineTrace.To(options.Trace, time);
         var threads = options.Threads ?? ThreadBudget.ForMachine(overlapped: false).EngineThreads;
-        var engine = await ServedEngine.StartAsync(model, options.Engine, threads, tokenizer, trace, say, cancel).ConfigureAwait(false);
+        var engine = await ServedEngine.StartAsync(model, ServedEngine.Sized(options.Engine, prompts, options.Sampling.MaxNewTokens), threads, tokenizer, trace, say, cancel).ConfigureAwait(false);
         await using (engine.ConfigureAwait(false))
         {
             prompts.RemoveAll(prompt => !Fits(prompt, engine, options, Bad));

@@ -34,6 +34,18 @@ public sealed partial class PrecisionJson : JsonSerializerContext;
 public static class ServedEngine
 {
     private const int Sequences = 16, SequenceTokens = 64;
+    private const int LeastPositions = 256; // room for the sequences that a precision is measured with
+
+    /// <summary>The same options with rows as long as the work at hand needs, where none are asked for: a model's own limit can be far more than memory holds.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="prompts">All prompts that will be asked.</param>
+    /// <param name="maxNewTokens">Longest completion.</param>
+    public static EngineOptions Sized(EngineOptions options, IEnumerable<Prompt> prompts, int maxNewTokens)
+    {
+        if (options.MaxSequenceLength is not null) return options;
+        var longest = prompts.Select(prompt => (long)prompt.TokenIds.Length).DefaultIfEmpty().Max() + maxNewTokens;
+        return options with { MaxSequenceLength = (int)Math.Clamp(longest, LeastPositions, int.MaxValue) };
+    }
 
     /// <summary>Starts an engine; one below 32 bits is measured, and says how far it is off.</summary>
     /// <param name="model">Opened for the engine's precision.</param>

@@ -68,7 +68,15 @@ public sealed class ServedModel : IDisposable
             var temporary = Directory.CreateTempSubdirectory("sapo-import-").FullName;
             return new ServedModel(Import(folder, precision, temporary), temporary);
         }
-        return new ServedModel(Import(folder, precision, cache), null);
+        try
+        {
+            return new ServedModel(Import(folder, precision, cache), null);
+        }
+        catch (UserErrorException)
+        {
+            if (!Directory.EnumerateFileSystemEntries(cache).Any()) Directory.Delete(cache); // a folder that cannot be imported is left as it was
+            throw;
+        }
     }
 
     private static PublishedPolicy? Cached(string folder, Precision precision, string cache)

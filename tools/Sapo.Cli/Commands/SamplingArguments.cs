@@ -62,7 +62,7 @@ internal sealed class SamplingArguments
     };
     private readonly Option<int?> _maxSequenceLength = new("--max-sequence-length")
     {
-        Description = "Longest prompt and completion together. Default: the model's own limit",
+        Description = "Longest prompt and completion together: sizes the caches. Default: what the prompts need; for serve, the model's own limit",
     };
     private readonly Option<int?> _threads = new("--threads") { Description = "Threads of the engine. Default: every core" };
 
