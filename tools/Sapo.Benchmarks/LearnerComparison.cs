@@ -76,9 +76,9 @@ internal static class LearnerComparison
                 besidePadded.Add((sharedRate, await peer.TokensPerSecondAsync(model.Folder, Grouped.GroupSize, padded, cancel) * Grouped.NewTokens / padded));
         }
         var ratios = new List<BenchmarkRatio>();
-        if (peer is not null) ratios.Add(Median("learner / peer, no shared prompt", beside, $"{sequences} x {length} tokens"));
-        ratios.Add(Median("learner: shared prompt / repeated prompt", sharing, $"prompt {Grouped.PromptTokens}, {Grouped.GroupSize} completions of {Grouped.NewTokens}"));
-        if (peer is not null) ratios.Add(Median("learner, shared prompt / peer, padded", besidePadded, $"prompt {Grouped.PromptTokens}, {Grouped.GroupSize} completions of {Grouped.NewTokens}; completion tokens"));
+        if (peer is not null) ratios.Add(Ratio("learner / peer, no shared prompt", beside, $"{sequences} x {length} tokens", ">= 1.3"));
+        ratios.Add(Ratio("learner: shared prompt / repeated prompt", sharing, $"prompt {Grouped.PromptTokens}, {Grouped.GroupSize} completions of {Grouped.NewTokens}"));
+        if (peer is not null) ratios.Add(Ratio("learner, shared prompt / peer, padded", besidePadded, $"prompt {Grouped.PromptTokens}, {Grouped.GroupSize} completions of {Grouped.NewTokens}; completion tokens", ">= 3"));
         return ratios;
     }
 
@@ -95,10 +95,6 @@ internal static class LearnerComparison
         return tokens / seconds[steps / 2];
     }
 
-    /// <summary>The turn with the median ratio.</summary>
-    private static BenchmarkRatio Median(string name, List<(double First, double Second)> turns, string work)
-    {
-        var (first, second) = turns.OrderBy(turn => turn.First / turn.Second).ElementAt(turns.Count / 2);
-        return BenchmarkRatio.Of(name, first, second, Unit, work);
-    }
+    private static BenchmarkRatio Ratio(string name, List<(double First, double Second)> turns, string work, string? target = null) =>
+        BenchmarkRatio.Of(name, [.. turns.Select(turn => turn.First)], [.. turns.Select(turn => turn.Second)], Unit, work, target);
 }
