@@ -6,6 +6,7 @@
 //   SessionOptions <── Register: the domain with one OrtCustomOp per operator, a table of functions that ONNX Runtime calls
 //   session is made ──> CreateKernel: attributes are read, nothing is reordered
 //   a step          ──> Compute: shapes and addresses from the context ──> tasks on the session's own threads ──> the kernel
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
 
@@ -38,6 +39,7 @@ internal static unsafe class KernelOperators
     }
 
     [UnmanagedCallersOnly]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint ComputeLinear(OrtOperator.Kernel* kernel, nint context)
     {
         nint status;
@@ -54,6 +56,7 @@ internal static unsafe class KernelOperators
     }
 
     [UnmanagedCallersOnly]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void RunLinear(Product* product, nuint index)
     {
         var (from, to) = Part(Strips(product->Height), product->Tasks, (int)index);
@@ -72,6 +75,7 @@ internal static unsafe class KernelOperators
     }
 
     [UnmanagedCallersOnly]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint ComputeAttention(OrtOperator.Kernel* kernel, nint context)
     {
         var inputs = stackalloc OrtInterface.Tensor[9];
@@ -109,12 +113,14 @@ internal static unsafe class KernelOperators
     }
 
     [UnmanagedCallersOnly]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void RunAttention(Attention* attention, nuint index)
     {
         var (from, to) = Part(attention->Call.Batch * attention->Call.KeyValueHeads, attention->Tasks, (int)index);
         Attend(attention, from, to);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attend(Attention* attention, int from, int to)
     {
         for (var i = from; i < to; i++) AttentionKernel.Attend(attention->Call, i / attention->Call.KeyValueHeads, i % attention->Call.KeyValueHeads);

@@ -1,5 +1,6 @@
 // What a kernel here needs of ONNX Runtime's C interface (onnxruntime_c_api.h). The managed assembly keeps it to itself, so it is asked
 // of the native library again: OrtGetApiBase -> OrtApi, a table of functions whose order never changes.
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
 
@@ -42,6 +43,7 @@ internal static unsafe partial class OrtInterface
     }
 
     /// <summary>An input of the call, its data and its dimensions.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Input(nint context, int index, out Tensor tensor)
     {
         tensor = default;
@@ -65,6 +67,7 @@ internal static unsafe partial class OrtInterface
     /// <param name="context">The call.</param>
     /// <param name="index">Which output.</param>
     /// <param name="tensor">Its shape; its data are filled in.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Output(nint context, int index, ref Tensor tensor)
     {
         nint value;
