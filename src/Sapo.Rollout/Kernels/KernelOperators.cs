@@ -49,7 +49,7 @@ internal static unsafe class KernelOperators
         y.Shape[x.Dimensions - 1] = matrix[0];
         if ((status = OrtInterface.Output(context, 0, ref y)) != 0) return status;
         var product = new Product { X = x.Floats, Weight = matrix.Floats, Y = y.Floats, Rows = matrix[1] == 0 ? 0 : x.Count / matrix[1], Height = matrix[0], Width = matrix[1] };
-        product.Tasks = Tasks(kernel, Strips(product.Height), product.Rows * product.Height * product.Width);
+        product.Tasks = Tasks(kernel, Strips(product.Height), Lanes(product.Rows) * product.Height * product.Width);
         if (product.Tasks > 1) return OrtInterface.Run(context, &RunLinear, product.Tasks, &product);
         LinearKernel.Multiply(product.X, product.Rows, product.Weight, product.Height, product.Width, 0, product.Height, product.Y);
         return 0;
@@ -106,7 +106,7 @@ internal static unsafe class KernelOperators
         call.KeyCache = keys.Floats;
         call.ValueCache = values.Floats;
         var attention = new Attention { Call = call };
-        attention.Tasks = Tasks(kernel, call.Batch * call.KeyValueHeads, 2 * positions * call.Tokens * call.Heads * call.Size);
+        attention.Tasks = Tasks(kernel, call.Batch * call.KeyValueHeads, 2 * positions * call.KeyValueHeads * call.Size * Lanes((long)call.Tokens * call.Heads / call.KeyValueHeads));
         if (attention.Tasks > 1) return OrtInterface.Run(context, &RunAttention, attention.Tasks, &attention);
         Attend(&attention, 0, call.Batch * call.KeyValueHeads);
         return 0;
@@ -134,6 +134,9 @@ internal static unsafe class KernelOperators
         if (status == 0 && cache.Data != past) NativeMemory.Copy(past, cache.Data, checked((nuint)cache.Count * sizeof(float)));
         return status;
     }
+
+    // Rows cost as much as the vectors they fill.
+    private static long Lanes(long rows) => (rows + LinearKernel.Lanes - 1) / LinearKernel.Lanes * LinearKernel.Lanes;
 
     private static int Strips(int height) => (height + LinearKernel.Strip - 1) / LinearKernel.Strip;
 

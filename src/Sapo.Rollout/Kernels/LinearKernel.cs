@@ -20,7 +20,9 @@ internal static unsafe class LinearKernel
     /// <summary>Rows of the matrix that are computed together.</summary>
     public const int Strip = 8;
 
-    private const int Lanes = 16;
+    /// <summary>Rows of x that a vector holds.</summary>
+    public const int Lanes = 16;
+
     private const int PanelsAtOnce = 4;   // 64 rows of x: their panels stay in the second-level cache
     private const int ColumnsAtOnce = 1024; // with 8 rows of W: 32 KiB
     private const int LineFloats = 16;
