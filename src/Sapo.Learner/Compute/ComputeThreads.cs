@@ -128,9 +128,7 @@ public sealed class ComputeThreads : IDisposable
                 {
                     work(part);
                 }
-#pragma warning disable CA1031 // whatever a part fails with is thrown again by Wait, on the caller's thread
-                catch (Exception failure)
-#pragma warning restore CA1031
+                catch (Exception failure) // thrown again by Wait, on the caller's thread
                 {
                     Interlocked.CompareExchange(ref _failure, failure, null);
                 }

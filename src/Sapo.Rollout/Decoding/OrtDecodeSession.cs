@@ -48,7 +48,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     /// <inheritdoc />
     public void Prefill(int row, ReadOnlySpan<int> tokenIds, int position)
     {
-        // Attention scores of a single token take another path, which rounds differently. So that keys and values do not
+        // GroupQueryAttention takes another path for a single token, which rounds differently. So that keys and values do not
         // depend on how a prompt was cut, one token is computed twice, the copy at the position behind it, which is
         // overwritten before it is ever read.
         var count = Math.Max(2, tokenIds.Length);

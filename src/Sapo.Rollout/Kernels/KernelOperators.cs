@@ -85,8 +85,8 @@ internal static unsafe class KernelOperators
             if (read != 0) return read;
         }
         OrtInterface.Tensor queries = inputs[0], keys = inputs[3], values = inputs[4], result = queries;
-        if (queries.Dimensions != 3 || keys.Dimensions != 4 || queries[2] != kernel->Heads * keys[3] || keys[3] % 16 != 0 || kernel->Heads % keys[1] != 0 || keys[0] != queries[0])
-            return OrtInterface.Failure("sapo.Attention: queries are not [batch, tokens, heads * size] for caches [batch, key-value heads, positions, size], size a multiple of 16\0"u8);
+        if (!Fit(inputs, kernel->Heads))
+            return OrtInterface.Failure("sapo.Attention: inputs are not [batch, tokens, heads * size] for caches [batch, key-value heads, positions, size], size a multiple of 16\0"u8);
         var call = new AttentionCall
         {
             Queries = queries.Floats, Keys = inputs[1].Floats, Values = inputs[2].Floats, LastPositions = (int*)inputs[5].Data, Cosines = inputs[7].Floats, Sines = inputs[8].Floats,
@@ -124,6 +124,18 @@ internal static unsafe class KernelOperators
     private static void Attend(Attention* attention, int from, int to)
     {
         for (var i = from; i < to; i++) AttentionKernel.Attend(attention->Call, i / attention->Call.KeyValueHeads, i % attention->Call.KeyValueHeads);
+    }
+
+    // Everything that is read or written lies within what was given; positions are looked at one by one.
+    private static bool Fit(OrtInterface.Tensor* inputs, int heads)
+    {
+        OrtInterface.Tensor queries = inputs[0], cache = inputs[3];
+        if (queries.Dimensions != 3 || cache.Dimensions != 4 || inputs[4].Dimensions != 4 || inputs[7].Dimensions != 2 || inputs[8].Dimensions != 2) return false;
+        var (batch, shared, size) = (queries[0], cache[1], cache[3]);
+        if (batch != cache[0] || shared < 1 || heads < 1 || heads % shared != 0 || size < LinearKernel.Lanes || size % LinearKernel.Lanes != 0 || queries[2] != heads * size) return false;
+        var added = (long)batch * queries[1] * shared * size;
+        return inputs[1].Count == added && inputs[2].Count == added && inputs[4].Count == cache.Count && inputs[5].Count == batch
+            && inputs[7][1] == size / 2 && inputs[8].Count == inputs[7].Count;
     }
 
     // A cache that is not bound to be its own continuation is copied first.

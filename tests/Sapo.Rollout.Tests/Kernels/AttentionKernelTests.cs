@@ -96,23 +96,37 @@ public sealed unsafe class AttentionKernelTests
         Assert.Contains("sapo.Attention: a sequence's last position is not within", error.Message, StringComparison.Ordinal);
     }
 
-    // One decode step: each row's newest token.
-    private static (float[] Result, float[] Keys, float[] Values) Run(int threads, Layer layer, int[] lengths, float[] pastKeys, float[] pastValues)
+    [Theory]
+    [InlineData("q"), InlineData("k"), InlineData("v"), InlineData("past_k"), InlineData("past_v"), InlineData("last"), InlineData("cos"), InlineData("sin")]
+    public void Attention_AnInputThatIsTooShort_IsRefused(string name)
+    {
+        using var layer = new Layer(4, 2, 32, -1, capacity: 40, batch: 5);
+        var error = Assert.Throws<OnnxRuntimeException>(() => Run(1, layer, [1, 1, 1, 1, 1], layer.KeyCache.Span.ToArray(), layer.ValueCache.Span.ToArray(), cut: name));
+        Assert.Contains("sapo.Attention: ", error.Message, StringComparison.Ordinal);
+    }
+
+    // One decode step: each row's newest token. One input may have half of its last dimension.
+    private static (float[] Result, float[] Keys, float[] Values) Run(int threads, Layer layer, int[] lengths, float[] pastKeys, float[] pastValues, string? cut = null)
     {
         var (batch, heads, size) = (lengths.Length, layer.Shape.Heads, layer.Shape.Size);
         long[] caches = [batch, layer.Shape.KeyValueHeads, layer.Shape.Capacity, size], tables = [layer.Shape.Capacity, size / 2];
         float[] Newest(NativeBuffer<float> all, int count) => [.. Enumerable.Range(0, batch).SelectMany(i => all.Slice(((long)i * layer.Shape.Capacity + Math.Max(0, lengths[i] - 1) % layer.Shape.Capacity) * count * size, count * size).ToArray())];
+        OrtValue Over<T>(string name, T[] numbers, params long[] shape) where T : unmanaged
+        {
+            if (name == cut) shape = [.. shape[..^1], shape[^1] / 2];
+            return OrtValue.CreateTensorValueFromMemory(numbers[..(int)shape.Aggregate(1L, (a, b) => a * b)], shape);
+        }
         (string Name, OrtValue Value)[] inputs =
         [
-            ("q", OrtValue.CreateTensorValueFromMemory(Newest(layer.Queries, heads), [batch, 1, heads * size])),
-            ("k", OrtValue.CreateTensorValueFromMemory(Newest(layer.Keys, layer.Shape.KeyValueHeads), [batch, 1, layer.Shape.KeyValueHeads * size])),
-            ("v", OrtValue.CreateTensorValueFromMemory(Newest(layer.Values, layer.Shape.KeyValueHeads), [batch, 1, layer.Shape.KeyValueHeads * size])),
-            ("past_k", OrtValue.CreateTensorValueFromMemory(pastKeys, caches)),
-            ("past_v", OrtValue.CreateTensorValueFromMemory(pastValues, caches)),
-            ("last", OrtValue.CreateTensorValueFromMemory([.. lengths.Select(length => length - 1)], [batch])),
+            ("q", Over("q", Newest(layer.Queries, heads), batch, 1, heads * size)),
+            ("k", Over("k", Newest(layer.Keys, layer.Shape.KeyValueHeads), batch, 1, layer.Shape.KeyValueHeads * size)),
+            ("v", Over("v", Newest(layer.Values, layer.Shape.KeyValueHeads), batch, 1, layer.Shape.KeyValueHeads * size)),
+            ("past_k", Over("past_k", pastKeys, caches)),
+            ("past_v", Over("past_v", pastValues, caches)),
+            ("last", Over("last", lengths.Select(length => length - 1).ToArray(), batch)),
             ("total", OrtValue.CreateTensorValueFromMemory([lengths.Max()], [])),
-            ("cos", OrtValue.CreateTensorValueFromMemory(layer.Cosines.Span.ToArray(), tables)),
-            ("sin", OrtValue.CreateTensorValueFromMemory(layer.Sines.Span.ToArray(), tables)),
+            ("cos", Over("cos", layer.Cosines.Span.ToArray(), tables)),
+            ("sin", Over("sin", layer.Sines.Span.ToArray(), tables)),
         ];
         using var options = OrtPolicyModel.Options(threads, prepack: false);
         KernelOperators.Register(options, threads);
@@ -135,8 +149,8 @@ public sealed unsafe class AttentionKernelTests
         Value Floats(string name, params Dimension[] shape) => graph.Input(name, ElementType.Float, shape);
         Value[] inputs =
         [
-            Floats("q", "b", "s", "qw"), Floats("k", "b", "s", "kw"), Floats("v", "b", "s", "kw"), Floats("past_k", "b", "h", "m", "d"), Floats("past_v", "b", "h", "m", "d"),
-            graph.Input("last", ElementType.Int32, "b"), graph.Input("total", ElementType.Int32), Floats("cos", "m", "half"), Floats("sin", "m", "half"),
+            Floats("q", "b", "s", "qw"), Floats("k", "b", "s", "kw"), Floats("v", "b", "s", "vw"), Floats("past_k", "b", "h", "m", "d"), Floats("past_v", "b", "h", "m", "e"),
+            graph.Input("last", ElementType.Int32, "rows"), graph.Input("total", ElementType.Int32), Floats("cos", "positions", "half"), Floats("sin", "positions", "other"),
         ];
         graph.Node("sapo.Attention", inputs, ["y", "keys", "values"], ("num_heads", heads), ("scale", Layer.Scale), ("local_window_size", -1));
         graph.Output("y", ElementType.Float, "b", "s", "qw");
