@@ -9,6 +9,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Microsoft.ML.OnnxRuntime;
+using Microsoft.ML.OnnxRuntime.Tensors;
 
 namespace Sapo.Rollout.Kernels;
 
@@ -17,6 +18,8 @@ internal static unsafe class KernelOperators
 {
     private const long ProductsPerTask = 1 << 19; // about 10 microseconds, which is what waking a thread takes
     private const int TasksPerThread = 4;         // so that a thread that was held up does not hold up the others
+
+    private const TensorElementType Float = TensorElementType.Float, Integer = TensorElementType.Int32;
 
     private static readonly Lock Gate = new();
     private static readonly Dictionary<int, nint> Domains = []; // by number of threads; kept for good, because sessions refer to them
@@ -30,8 +33,8 @@ internal static unsafe class KernelOperators
         {
             if (!Domains.TryGetValue(threads, out var domain))
             {
-                var linear = OrtOperator.Create("Linear\0"u8, threads, inputs: 2, outputs: 1, integerInputs: 0, &OrtOperator.NoState, &ComputeLinear);
-                var attention = OrtOperator.Create("Attention\0"u8, threads, inputs: 9, outputs: 3, integerInputs: (1 << 5) | (1 << 6), &CreateAttention, &ComputeAttention);
+                var linear = OrtOperator.Create("Linear\0"u8, threads, [Float, Float], optionalInputs: 0, [Float], &OrtOperator.NoState, &ComputeLinear);
+                var attention = OrtOperator.Create("Attention\0"u8, threads, [Float, Float, Float, Float, Float, Integer, Integer, Float, Float], optionalInputs: 0, [Float, Float, Float], &CreateAttention, &ComputeAttention);
                 Domains.Add(threads, domain = OrtInterface.CreateDomain("sapo\0"u8, linear, attention));
             }
             OrtInterface.AddDomain(options, domain);

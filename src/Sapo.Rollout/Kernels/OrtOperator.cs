@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.ML.OnnxRuntime.Tensors;
 
 namespace Sapo.Rollout.Kernels;
 
@@ -9,6 +10,9 @@ namespace Sapo.Rollout.Kernels;
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct OrtOperator
 {
+    /// <summary>More inputs or outputs are not foreseen.</summary>
+    public const int MostTensors = 16;
+
     private uint _version;
     private nint _createKernel;
     private delegate* unmanaged<OrtOperator*, byte*> _getName, _getProvider;
@@ -27,20 +31,22 @@ internal unsafe struct OrtOperator
     private nint _getInPlace, _releaseInPlace, _getAliases, _releaseAliases;
 
     private byte* _name;
-    private int _threads, _inputs, _outputs, _integerInputs;
+    private int _threads, _inputs, _outputs, _optionalInputs;
+    private fixed byte _inputTypes[MostTensors], _outputTypes[MostTensors];
     private delegate* unmanaged<Kernel*, nint, nint> _fill;
 
     /// <summary>Makes an operator. It is never freed: sessions refer to it.</summary>
     /// <param name="nullTerminatedName">Its name: a constant, which lies in the program's image.</param>
     /// <param name="threads">Threads of the sessions it is for.</param>
-    /// <param name="inputs">How many inputs.</param>
-    /// <param name="outputs">How many outputs, of 32-bit floats.</param>
-    /// <param name="integerInputs">One bit per input that is of 32-bit integers; the others are of 32-bit floats.</param>
+    /// <param name="inputs">The types of its inputs.</param>
+    /// <param name="optionalInputs">How many of them, from the end, a node may leave out.</param>
+    /// <param name="outputs">The types of its outputs.</param>
     /// <param name="fill">Reads a node's attributes into its kernel.</param>
     /// <param name="compute">Runs a kernel.</param>
     /// <returns>Its address.</returns>
     public static nint Create(
-        ReadOnlySpan<byte> nullTerminatedName, int threads, int inputs, int outputs, int integerInputs, delegate* unmanaged<Kernel*, nint, nint> fill, delegate* unmanaged<Kernel*, nint, nint> compute)
+        ReadOnlySpan<byte> nullTerminatedName, int threads, ReadOnlySpan<TensorElementType> inputs, int optionalInputs, ReadOnlySpan<TensorElementType> outputs,
+        delegate* unmanaged<Kernel*, nint, nint> fill, delegate* unmanaged<Kernel*, nint, nint> compute)
     {
         var made = (OrtOperator*)NativeMemory.AllocZeroed((nuint)sizeof(OrtOperator));
         var name = (byte*)NativeMemory.Alloc((nuint)nullTerminatedName.Length);
@@ -55,7 +61,7 @@ internal unsafe struct OrtOperator
             _getOutputType = &GetOutputType,
             _getOutputCount = &GetOutputCount,
             _destroy = &Destroy,
-            _getInputCharacteristic = &GetZero,
+            _getInputCharacteristic = &GetInputCharacteristic,
             _getOutputCharacteristic = &GetZero,
             _getInputMemory = &GetZero,
             _getVariadicInputLeast = &GetNone,
@@ -68,11 +74,13 @@ internal unsafe struct OrtOperator
             _getLastVersion = &GetLastVersion,
             _name = name,
             _threads = threads,
-            _inputs = inputs,
-            _outputs = outputs,
-            _integerInputs = integerInputs,
+            _inputs = inputs.Length,
+            _outputs = outputs.Length,
+            _optionalInputs = optionalInputs,
             _fill = fill,
         };
+        for (var i = 0; i < inputs.Length; i++) made->_inputTypes[i] = (byte)inputs[i];
+        for (var i = 0; i < outputs.Length; i++) made->_outputTypes[i] = (byte)outputs[i];
         return (nint)made;
     }
 
@@ -98,17 +106,16 @@ internal unsafe struct OrtOperator
     private static byte* GetProvider(OrtOperator* made) => null; // the CPU's
 
     [UnmanagedCallersOnly]
-    private static int GetInputType(OrtOperator* made, nuint index)
-    {
-        const int Float = 1, Int32 = 6; // ONNX_TENSOR_ELEMENT_DATA_TYPE_...
-        return (made->_integerInputs >> (int)index & 1) != 0 ? Int32 : Float;
-    }
+    private static int GetInputType(OrtOperator* made, nuint index) => made->_inputTypes[index];
+
+    [UnmanagedCallersOnly]
+    private static int GetInputCharacteristic(OrtOperator* made, nuint index) => (int)index < made->_inputs - made->_optionalInputs ? 0 : 1; // INPUT_OUTPUT_REQUIRED, INPUT_OUTPUT_OPTIONAL
 
     [UnmanagedCallersOnly]
     private static nuint GetInputCount(OrtOperator* made) => (nuint)made->_inputs;
 
     [UnmanagedCallersOnly]
-    private static int GetOutputType(OrtOperator* made, nuint index) => 1; // ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
+    private static int GetOutputType(OrtOperator* made, nuint index) => made->_outputTypes[index];
 
     [UnmanagedCallersOnly]
     private static nuint GetOutputCount(OrtOperator* made) => (nuint)made->_outputs;
