@@ -99,8 +99,8 @@ public sealed class RolloutEngine : IAsyncDisposable
     public void CheckPrompt(Prompt prompt) => _check.CheckPrompt(prompt);
 
     /// <summary>
-    /// Makes another version the active one: builds its session beside the running one, compares it with the learner's probe,
-    /// switches between two decode steps. On any failure the old version goes on serving.
+    /// Makes another version the active one: loads it beside the running one, then, between two decode steps, compares it with the
+    /// learner's probe and switches. On any failure the old version goes on serving.
     /// </summary>
     /// <param name="policy">Of the same model, under another version number.</param>
     /// <param name="cancel">Gives the swap up, also while it waits for an older version to drain.</param>
@@ -108,6 +108,7 @@ public sealed class RolloutEngine : IAsyncDisposable
     /// <exception cref="SwapFailedException">The new version's log-probs are not the learner's.</exception>
     /// <exception cref="UserErrorException">The folder is broken or of another model.</exception>
     /// <exception cref="TimeoutException">A phase (load, probe, switch) passed its deadline of ten minutes.</exception>
+    /// <exception cref="ObjectDisposedException">The engine was disposed.</exception>
     /// <exception cref="InvalidOperationException">The version is the active one, or another swap is under way.</exception>
     public Task<SwapReport> SwapAsync(PublishedPolicy policy, CancellationToken cancel) => _slot.SwapAsync(policy, cancel);
 

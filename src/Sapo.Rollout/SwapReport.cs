@@ -1,13 +1,22 @@
 namespace Sapo.Rollout;
 
-/// <summary>What a version switch took, in milliseconds from its beginning unless said.</summary>
+/// <summary>
+/// What a version switch took, in milliseconds from its beginning unless said. Loading runs beside decoding, probe and switch between two
+/// decode steps; what else passes until a version is active is waiting: for the step at hand, and where versions drain for the one before.
+/// </summary>
 /// <param name="Version">The version switched to.</param>
-/// <param name="BuildMilliseconds">How long the session took that decoded first.</param>
+/// <param name="BuildMilliseconds">How long the session took to load that decoded first.</param>
 /// <param name="ProbeMilliseconds">How long its probe took.</param>
 /// <param name="ProbeDifference">Largest difference from the learner's log-probs; 0 without probe sequences.</param>
 /// <param name="ActiveMilliseconds">When new completions started on the version.</param>
 public sealed record SwapReport(PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, double ProbeDifference, double ActiveMilliseconds)
 {
+    /// <summary>How long the switch itself took: next to nothing, except where running completions' keys and values are computed anew.</summary>
+    public double SwitchMilliseconds { get; init; }
+
+    /// <summary>How long decoding stood still: probe and switch, and those of the prepacked session where it is built behind.</summary>
+    public double PauseMilliseconds { get; init; }
+
     /// <summary>How far the probe's log-probs lie from the learner's; null without probe sequences.</summary>
     public LogProbMismatch? Mismatch { get; init; }
 

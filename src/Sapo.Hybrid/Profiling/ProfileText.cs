@@ -28,9 +28,13 @@ public static class ProfileText
     /// <summary>Version switches.</summary>
     public static string Of(IReadOnlyList<SwapTimes> swaps)
     {
-        var table = new ProfileTable("switch of versions, ms", "build", "probe", "first token", "full speed", "largest difference");
+        var table = new ProfileTable("switch of versions, ms", "load", "probe", "switch", "stood still", "first token", "full speed", "largest difference");
         foreach (var swap in swaps)
-            table.Add($"engine.prepack {swap.Prepack}", Number(swap.BuildMilliseconds), Number(swap.ProbeMilliseconds), Number(swap.FirstTokenMilliseconds), Number(swap.FullSpeedMilliseconds), $"{swap.ProbeDifference:0.0e+0}");
+        {
+            table.Add(
+                $"engine.prepack {swap.Prepack}", Number(swap.BuildMilliseconds), Number(swap.ProbeMilliseconds), Number(swap.SwitchMilliseconds), Number(swap.PauseMilliseconds),
+                Number(swap.FirstTokenMilliseconds), Number(swap.FullSpeedMilliseconds), $"{swap.ProbeDifference:0.0e+0}");
+        }
         return table.ToString();
     }
 

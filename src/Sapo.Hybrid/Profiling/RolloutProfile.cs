@@ -204,6 +204,12 @@ public sealed record SwapTimes
     /// <summary>How long its probe took.</summary>
     public required double ProbeMilliseconds { get; init; }
 
+    /// <summary>How long the switch itself took.</summary>
+    public required double SwitchMilliseconds { get; init; }
+
+    /// <summary>How long decoding stood still: probe and switch, and those of a prepacked session built behind.</summary>
+    public required double PauseMilliseconds { get; init; }
+
     /// <summary>Largest difference in log-prob that the probe found.</summary>
     public required double ProbeDifference { get; init; }
 

@@ -17,6 +17,7 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
 {
     private const int WarmUpTokens = 3, ProbeSequences = 2, ProbeTokens = 15; // as a training run has them
     private const int Switches = 2; // the first one compiles code; the last one is reported
+    private const int StepsBeforeSwitch = 2; // then prompts are computed and every slot decodes
     private const long WarmUpPrompt = 1_000_000, SwapPrompt = 2_000_000;
 
     private static readonly TimeSpan Glance = TimeSpan.FromMilliseconds(2);
@@ -62,6 +63,8 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
                 Prepack = prepack,
                 BuildMilliseconds = report.BuildMilliseconds,
                 ProbeMilliseconds = report.ProbeMilliseconds,
+                SwitchMilliseconds = report.SwitchMilliseconds,
+                PauseMilliseconds = report.PauseMilliseconds,
                 ProbeDifference = report.ProbeDifference,
                 FirstTokenMilliseconds = report.FirstTokenMilliseconds!.Value,
                 FullSpeedMilliseconds = report.FullSpeedMilliseconds!.Value,
@@ -111,7 +114,9 @@ public sealed class RolloutProfiler(ProfiledModel model, MachineLimits limits, T
 
     private async Task SwitchAsync(RolloutEngine engine, RolloutWorkload workload, PublishedPolicy next, string prepack, CancellationToken cancel)
     {
+        var decoding = engine.Counters.GeneratedTokens + (StepsBeforeSwitch * workload.Slots);
         var busy = AskAsync(engine, workload, cancel);
+        while (engine.Counters.GeneratedTokens < decoding && !busy.IsCompleted) await Task.Delay(Glance, time, cancel).ConfigureAwait(false);
         await engine.SwapAsync(next, cancel).ConfigureAwait(false);
         await busy.ConfigureAwait(false);
         // Where the work was done before the switch, this is the first token after it.

@@ -191,6 +191,9 @@ public sealed record SwapTime
     /// <summary>How long its probe took.</summary>
     public required double ProbeMilliseconds { get; init; }
 
+    /// <summary>How long decoding stood still for it: probe and switch.</summary>
+    public required double PauseMilliseconds { get; init; }
+
     /// <summary>When new completions could start on it.</summary>
     public required double ActiveMilliseconds { get; init; }
 
@@ -206,6 +209,7 @@ public sealed record SwapTime
         Version = report.Version.Value,
         BuildMilliseconds = report.BuildMilliseconds,
         ProbeMilliseconds = report.ProbeMilliseconds,
+        PauseMilliseconds = report.PauseMilliseconds,
         ActiveMilliseconds = report.ActiveMilliseconds,
         FirstTokenMilliseconds = report.FirstTokenMilliseconds,
         FullSpeedMilliseconds = report.FullSpeedMilliseconds,

@@ -1,11 +1,14 @@
 // Which version the engine serves, and how another one takes its place:
 //
-//   SwapAsync:  load ──> probe ──> switch (the scheduler, between two steps) ──> active
-//                  (any failure: the old version goes on serving)                 │
-//   behind it:                                             load prepacked ──> probe ──> switch (same version)
+//   SwapAsync:  load ──> [ probe ──> switch ] ──> active
+//                  (any failure: the old version goes on serving)
+//   behind it:  load prepacked ──> [ probe ──> switch ] (same version)
 //
-// Where matrices are multiplied as they lie, that is all. ONNX Runtime's products want them reordered: the first load can leave that out, which makes it ready in milliseconds; the prepacked session of the same
-// version is then built behind it. One swap at a time; a swap first waits for the build behind the one before it.
+// Loading runs beside decoding. What is in brackets runs on the engine's thread between two decode steps: a probe beside decoding
+// shares cores and memory with it, and both take several times as long. Decoding stands still for it; the report says how long.
+// Where matrices are multiplied as they lie, that is all. ONNX Runtime's products want them reordered: the first load can leave that out,
+// which makes it ready in milliseconds; the prepacked session of the same version is then built behind it. One swap at a time; a swap
+// first waits for the build behind the one before it.
 // Native loads cannot be interrupted: one whose caller gives up is disposed when it ends.
 using Sapo.Rollout.Kernels;
 using Sapo.Rollout.Scheduling;
@@ -15,7 +18,7 @@ namespace Sapo.Rollout.Policies;
 /// <summary>The place where the active policy version is leased and exchanged. Borrows the scheduler and the loader.</summary>
 internal sealed class PolicySlot : IAsyncDisposable
 {
-    /// <summary>How long loading with its probe, and the switch, may each take: far beyond any sound one.</summary>
+    /// <summary>How long loading may take, and how long probe and switch together: far beyond any sound one.</summary>
     public static readonly TimeSpan PhaseDeadline = TimeSpan.FromMinutes(10);
 
     private const string TraceThread = "swap";
@@ -27,10 +30,9 @@ internal sealed class PolicySlot : IAsyncDisposable
     private readonly EngineTrace? _trace;
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _disposal = new();
-    private Task _behind = Task.CompletedTask, _abandoned = Task.CompletedTask;
+    private Task _swap = Task.CompletedTask, _behind = Task.CompletedTask, _abandoned = Task.CompletedTask;
     private PublishedPolicy _active;
-    private SwapReport? _lastSwap;
-    private int _swapping;
+    private Progress? _lastSwap;
 
     /// <summary>A slot whose scheduler already decodes <paramref name="active"/>.</summary>
     public PolicySlot(PublishedPolicy active, IPolicyLoader loader, SlotScheduler scheduler, MatrixProducts products, TimeProvider time, EngineTrace? trace = null) =>
@@ -45,37 +47,37 @@ internal sealed class PolicySlot : IAsyncDisposable
         }
     }
 
-    /// <summary>The last swap, with what has become known of it since; null before the first.</summary>
+    /// <summary>The last swap that was made, with what has become known of it since; null before the first.</summary>
     public SwapReport? LastSwap
     {
         get
         {
-            lock (_gate) return _lastSwap;
+            lock (_gate) return _lastSwap?.Report;
         }
     }
 
     /// <summary>See <see cref="RolloutEngine.SwapAsync"/>.</summary>
     public async Task<SwapReport> SwapAsync(PublishedPolicy policy, CancellationToken cancel)
     {
-        if (policy.Version == Active.Version)
-            throw new InvalidOperationException($"Policy {policy.Version} is already being served; publish new weights under a new version.");
-        if (Interlocked.Exchange(ref _swapping, 1) == 1) throw new InvalidOperationException("A swap is already under way; await it before the next.");
-        try
+        Task<SwapReport> swap;
+        var start = _time.GetTimestamp();
+        lock (_gate)
         {
-            var start = _time.GetTimestamp();
-            await _behind.ConfigureAwait(false);
-            return await SwapAsync(policy, start, cancel).ConfigureAwait(false);
+            if (_disposal.IsCancellationRequested) throw Disposed();
+            if (policy.Version == _active.Version) throw new InvalidOperationException($"Policy {policy.Version} is already being served; publish new weights under a new version.");
+            if (!_swap.IsCompleted) throw new InvalidOperationException("A swap is already under way; await it before the next.");
+            _swap = swap = Task.Run(() => SwapAsync(policy, start, cancel), CancellationToken.None);
         }
-        finally
-        {
-            Volatile.Write(ref _swapping, 0);
-        }
+        return await swap.ConfigureAwait(false);
     }
 
-    /// <summary>Waits for what is still being built.</summary>
+    /// <summary>Gives up the swap under way, and waits for what is still being loaded. The scheduler is disposed after this.</summary>
     public async ValueTask DisposeAsync()
     {
         await _disposal.CancelAsync().ConfigureAwait(false);
+        Task swap;
+        lock (_gate) swap = _swap;
+        await swap.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _behind.ConfigureAwait(false);
         await _abandoned.ConfigureAwait(false);
         _disposal.Dispose();
@@ -83,93 +85,112 @@ internal sealed class PolicySlot : IAsyncDisposable
 
     private async Task<SwapReport> SwapAsync(PublishedPolicy policy, long start, CancellationToken cancel)
     {
-        var probed = await LoadAsync(policy, _products == MatrixProducts.Before, cancel).ConfigureAwait(false);
-        lock (_gate) _lastSwap = new SwapReport(policy.Version, probed.BuildMilliseconds, probed.ProbeMilliseconds, probed.Mismatch?.MaxAbsolute ?? 0, ActiveMilliseconds: 0) { Mismatch = probed.Mismatch };
-        await SwitchAsync(probed, () => FirstStepDone(Since(start)), cancel).ConfigureAwait(false);
-        lock (_gate) _active = policy;
-        var done = Update(report => report with { ActiveMilliseconds = Since(start) });
-        if (_products == MatrixProducts.Behind) _behind = Task.Run(() => BuildBehindAsync(policy, start), CancellationToken.None);
-        return done;
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, _disposal.Token);
+        try
+        {
+            await _behind.WaitAsync(either.Token).ConfigureAwait(false);
+            var swap = new Progress(policy.Version);
+            var stages = await ActivateAsync(policy, _products == MatrixProducts.Before, () => FirstStepDone(swap, Since(start)), either.Token).ConfigureAwait(false);
+            SwapReport done;
+            lock (_gate)
+            {
+                (_active, _lastSwap) = (policy, swap);
+                done = Update(swap, report => report with
+                {
+                    BuildMilliseconds = stages.Load,
+                    ProbeMilliseconds = stages.Probe,
+                    SwitchMilliseconds = stages.Pause - stages.Probe,
+                    PauseMilliseconds = stages.Pause,
+                    ActiveMilliseconds = Since(start),
+                    ProbeDifference = stages.Mismatch?.MaxAbsolute ?? 0,
+                    Mismatch = stages.Mismatch,
+                });
+            }
+            if (_products == MatrixProducts.Behind) _behind = Task.Run(() => BuildBehindAsync(policy, swap, start), CancellationToken.None);
+            return done;
+        }
+        catch (OperationCanceledException) when (_disposal.IsCancellationRequested && !cancel.IsCancellationRequested)
+        {
+            throw Disposed();
+        }
     }
 
-    private void FirstStepDone(double milliseconds) => Update(report => report with
+    private void FirstStepDone(Progress swap, double milliseconds) => Update(swap, report => report with
     {
         FirstTokenMilliseconds = milliseconds,
         FullSpeedMilliseconds = _products is MatrixProducts.Direct or MatrixProducts.Before ? milliseconds : report.FullSpeedMilliseconds,
     });
 
-    private async Task BuildBehindAsync(PublishedPolicy policy, long start)
+    private async Task BuildBehindAsync(PublishedPolicy policy, Progress swap, long start)
     {
         try
         {
-            var probed = await LoadAsync(policy, prepack: true, _disposal.Token).ConfigureAwait(false);
-            await SwitchAsync(probed, firstStep: null, _disposal.Token).ConfigureAwait(false);
-            Update(report => report with { FullSpeedMilliseconds = Since(start) });
+            var stages = await ActivateAsync(policy, prepack: true, firstStep: null, _disposal.Token).ConfigureAwait(false);
+            Update(swap, report => report with { FullSpeedMilliseconds = Since(start), PauseMilliseconds = report.PauseMilliseconds + stages.Pause });
         }
         catch (Exception failure) // the unpacked session goes on serving; the report says why it stays slow
         {
-            Update(report => report with { FullSpeedFailure = failure.Message });
+            Update(swap, report => report with { FullSpeedFailure = failure.Message });
         }
     }
 
-    private async Task<ProbedPolicy> LoadAsync(PublishedPolicy policy, bool prepack, CancellationToken cancel)
+    // Load, probe and switch of one session.
+    private async Task<Stages> ActivateAsync(PublishedPolicy policy, bool prepack, Action? firstStep, CancellationToken cancel)
+    {
+        var (loaded, load) = await LoadAsync(policy, prepack, cancel).ConfigureAwait(false);
+        using var timer = new CancellationTokenSource(PhaseDeadline, _time);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, timer.Token);
+        var (phase, probing, switching, mismatch) = ("probe", 0.0, 0L, default(LogProbMismatch));
+        void Probe() // on the engine's thread
+        {
+            var start = _time.GetTimestamp();
+            mismatch = loaded.Probe(policy.Manifest.Probe);
+            (probing, switching) = (Since(start), _time.GetTimestamp());
+            _trace?.Add(TraceThread, "probe", start, "version", policy.Version.Value);
+            Volatile.Write(ref phase, "switch");
+        }
+        try
+        {
+            var pause = await _scheduler.SwitchAsync(loaded.Activate(), Probe, firstStep, either.Token).ConfigureAwait(false);
+            _trace?.Add(TraceThread, "switch", switching, "version", policy.Version.Value);
+            return new Stages(load, probing, pause.TotalMilliseconds, mismatch);
+        }
+        catch (OperationCanceledException gaveUp) when (timer.IsCancellationRequested && !cancel.IsCancellationRequested)
+        {
+            throw Late(policy.Version, Volatile.Read(ref phase), gaveUp);
+        }
+    }
+
+    private async Task<(ILoadedPolicy Loaded, double Milliseconds)> LoadAsync(PublishedPolicy policy, bool prepack, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
-        var phase = "load";
         var work = Task.Run(
             () =>
             {
                 var start = _time.GetTimestamp();
                 var loaded = _loader.Load(policy, prepack);
-                try
-                {
-                    var build = Since(start);
-                    _trace?.Add(TraceThread, prepack ? "load prepacked" : "load", start, "version", policy.Version.Value);
-                    Volatile.Write(ref phase, "probe");
-                    var probing = _time.GetTimestamp();
-                    var mismatch = loaded.Probe(policy.Manifest.Probe);
-                    _trace?.Add(TraceThread, "probe", probing, "version", policy.Version.Value);
-                    return new ProbedPolicy(loaded, policy.Version, build, Since(start) - build, mismatch);
-                }
-                catch
-                {
-                    loaded.Dispose();
-                    throw;
-                }
+                _trace?.Add(TraceThread, prepack ? "load prepacked" : "load", start, "version", policy.Version.Value);
+                return (loaded, Since(start));
             },
             CancellationToken.None);
         try
         {
             return await work.WaitAsync(PhaseDeadline, _time, cancel).ConfigureAwait(false);
         }
-        catch (Exception gaveUp) when (!work.IsCompleted && gaveUp is TimeoutException or OperationCanceledException)
+        catch (Exception gaveUp) when (!work.IsFaulted && gaveUp is TimeoutException or OperationCanceledException)
         {
             _abandoned = Task.WhenAll(_abandoned, DisposeWhenDoneAsync(work));
-            if (gaveUp is TimeoutException) throw Late(policy.Version, Volatile.Read(ref phase), gaveUp);
+            if (gaveUp is TimeoutException) throw Late(policy.Version, "load", gaveUp);
             throw;
-        }
-    }
-
-    private async Task SwitchAsync(ProbedPolicy probed, Action? firstStep, CancellationToken cancel)
-    {
-        var start = _time.GetTimestamp();
-        using var timer = new CancellationTokenSource(PhaseDeadline, _time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancel, timer.Token);
-        try
-        {
-            await _scheduler.SwitchAsync(probed.Loaded.Activate(), firstStep, either.Token).ConfigureAwait(false);
-            _trace?.Add(TraceThread, "switch", start, "version", probed.Version.Value);
-        }
-        catch (OperationCanceledException gaveUp) when (timer.IsCancellationRequested && !cancel.IsCancellationRequested)
-        {
-            throw Late(probed.Version, "switch", gaveUp);
         }
     }
 
     private static TimeoutException Late(PolicyVersion version, string phase, Exception cause) =>
         new($"Activating {version} did not finish its phase '{phase}' within {PhaseDeadline}; the version before it goes on serving.", cause);
 
-    private static async Task DisposeWhenDoneAsync(Task<ProbedPolicy> work)
+    private static ObjectDisposedException Disposed() => new(nameof(RolloutEngine), "The rollout engine was disposed.");
+
+    private static async Task DisposeWhenDoneAsync(Task<(ILoadedPolicy Loaded, double Milliseconds)> work)
     {
         try
         {
@@ -180,12 +201,18 @@ internal sealed class PolicySlot : IAsyncDisposable
         }
     }
 
-    private SwapReport Update(Func<SwapReport, SwapReport> change)
+    private SwapReport Update(Progress swap, Func<SwapReport, SwapReport> change)
     {
-        lock (_gate) return _lastSwap = change(_lastSwap!);
+        lock (_gate) return swap.Report = change(swap.Report);
     }
 
     private double Since(long start) => _time.GetElapsedTime(start).TotalMilliseconds;
 
-    private sealed record ProbedPolicy(ILoadedPolicy Loaded, PolicyVersion Version, double BuildMilliseconds, double ProbeMilliseconds, LogProbMismatch? Mismatch);
+    /// <summary>What is known of one swap; read and written under the lock.</summary>
+    private sealed class Progress(PolicyVersion version)
+    {
+        public SwapReport Report { get; set; } = new(version, BuildMilliseconds: 0, ProbeMilliseconds: 0, ProbeDifference: 0, ActiveMilliseconds: 0);
+    }
+
+    private sealed record Stages(double Load, double Probe, double Pause, LogProbMismatch? Mismatch);
 }

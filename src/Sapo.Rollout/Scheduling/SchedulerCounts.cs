@@ -5,10 +5,10 @@ internal struct SchedulerCounts
 {
     public long PromptTokensRequested, PromptTokensComputed, GeneratedTokens, Completions, TruncatedCompletions, CompletionsWithoutKeptIds;
     public long DecodeSteps, SlotStepsUsed, SlotStepsAvailable, Swaps;
-    public double PrefillSeconds, DecodeSeconds, CopySeconds, HostSeconds;
+    public double PrefillSeconds, DecodeSeconds, CopySeconds, SwapSeconds, HostSeconds;
 
     /// <summary>Seconds that have a name of their own.</summary>
-    public readonly double NamedSeconds => PrefillSeconds + DecodeSeconds + CopySeconds;
+    public readonly double NamedSeconds => PrefillSeconds + DecodeSeconds + CopySeconds + SwapSeconds;
 
     /// <summary>The public form.</summary>
     /// <param name="keyValueBytes">Bytes of keys and values.</param>
@@ -27,6 +27,7 @@ internal struct SchedulerCounts
         PrefillSeconds = PrefillSeconds,
         DecodeSeconds = DecodeSeconds,
         CopySeconds = CopySeconds,
+        SwapSeconds = SwapSeconds,
         HostSeconds = HostSeconds,
         Swaps = Swaps,
         KeyValueBytes = keyValueBytes,

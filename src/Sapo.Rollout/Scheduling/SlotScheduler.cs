@@ -4,8 +4,9 @@
 //   GenerateAsync ──channel──> line of groups ──> ContinuousBatch: admit, step ──> finished completions ──> callers
 //   SwitchAsync ──commands──────────────────────────^
 //
-// One turn of the loop: 1. switches; 2. rows whose caller has gone are freed; 3. prompts are computed and free slots
-// filled, first come first served; 4. one decode step. With nothing to do the thread sleeps until it is woken.
+// One turn of the loop: 1. rows whose caller has gone are freed; 2. switches, each with its probe, and a step if there was one;
+// 3. prompts are computed and free slots filled, first come first served; 4. one decode step. With nothing to do the thread
+// sleeps until it is woken.
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Sapo.Rollout.Decoding;
@@ -28,7 +29,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
     private readonly ContinuousBatch _batch;
     private readonly TimeProvider _time;
     private readonly Channel<GroupTask> _requests;
-    private readonly ConcurrentQueue<Switch> _switches = new();
+    private readonly ConcurrentQueue<VersionSwitch> _switches = new();
     private readonly ManualResetEventSlim _wake = new();
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Func<GroupTask?> _next;
@@ -36,41 +37,6 @@ internal sealed class SlotScheduler : IAsyncDisposable
     private SchedulerCounts _published;
     private Exception? _failure;
     private volatile bool _stopping;
-
-    private sealed class Switch(IDecodeSession session, Action? firstStep)
-    {
-        private readonly Lock _gate = new();
-        private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        /// <summary>Completes with the switch, its failure or its withdrawal.</summary>
-        public Task Done => _done.Task;
-
-        /// <summary>Lets the caller go; the session is disposed where it is found. Nothing happens once the switch is made.</summary>
-        public void Withdraw(CancellationToken cancel)
-        {
-            lock (_gate) _done.TrySetCanceled(cancel); // not while it is being made: made or withdrawn, never both
-        }
-
-        /// <summary>Makes the switch, if it was not withdrawn, and has it counted before its caller hears of it.</summary>
-        /// <returns>False when it has to wait.</returns>
-        public bool TryMake(SlotScheduler scheduler)
-        {
-            lock (_gate)
-            {
-                if (_done.Task.IsCompleted) session.Dispose();
-                else if (!scheduler._batch.TrySwitch(session, firstStep)) return false;
-                scheduler.Publish();
-                _done.TrySetResult();
-                return true;
-            }
-        }
-
-        public void Fail(Exception cause)
-        {
-            session.Dispose();
-            _done.TrySetException(cause);
-        }
-    }
 
     /// <summary>Starts the thread.</summary>
     public SlotScheduler(IDecodeSession session, RowBuffers rows, SchedulerSettings settings, TimeProvider time, EngineTrace? trace = null)
@@ -113,14 +79,18 @@ internal sealed class SlotScheduler : IAsyncDisposable
         return await task.Result.ConfigureAwait(false);
     }
 
-    /// <summary>Installs a session between two steps; it belongs to the scheduler from this call on.</summary>
+    /// <summary>
+    /// Probes and installs a session between two steps, on the engine's thread: beside decoding, both would take several times as long.
+    /// It belongs to the scheduler from this call on; where the probe refuses it, the session before it goes on.
+    /// </summary>
     /// <param name="session">Of another version: new completions start on it. Of the active version: it takes the old one's place.</param>
+    /// <param name="probe">Refuses the session by throwing; called once, also where the switch then has to wait. Null for none.</param>
     /// <param name="firstStep">Called once, on the engine's thread, after the session's first decode step.</param>
-    /// <param name="cancel">Withdraws the session while it waits.</param>
-    /// <returns>Completes when the session is the active one; waits while an older version still drains.</returns>
-    public async Task SwitchAsync(IDecodeSession session, Action? firstStep, CancellationToken cancel)
+    /// <param name="cancel">Withdraws the session while it waits; a probe that has begun is finished without its caller.</param>
+    /// <returns>Completes when the session is the active one, with the time decoding stood still for it; waits while an older version still drains.</returns>
+    public async Task<TimeSpan> SwitchAsync(IDecodeSession session, Action? probe, Action? firstStep, CancellationToken cancel)
     {
-        var change = new Switch(session, firstStep);
+        var change = new VersionSwitch(session, probe, firstStep, _time);
         _switches.Enqueue(change);
         _wake.Set();
         if (_stopped.Task.IsCompleted) FailSwitches();
@@ -128,7 +98,7 @@ internal sealed class SlotScheduler : IAsyncDisposable
         {
             change.Withdraw(cancel);
             _wake.Set();
-        })) await change.Done.ConfigureAwait(false);
+        })) return await change.Done.ConfigureAwait(false);
     }
 
     /// <summary>Fails what waits or runs with <see cref="ObjectDisposedException"/>, ends the thread, disposes the sessions.</summary>
@@ -154,8 +124,9 @@ internal sealed class SlotScheduler : IAsyncDisposable
         _batch.FailAll(EndCause());
         while (_requests.Reader.TryRead(out var queued)) queued.Fail(EndCause());
         _batch.Dispose();
-        _stopped.TrySetResult();
         FailSwitches();
+        _stopped.TrySetResult();
+        FailSwitches(); // what was queued in between
     }
 
     private void Turn()
@@ -163,9 +134,9 @@ internal sealed class SlotScheduler : IAsyncDisposable
         ref var counts = ref _batch.Counts;
         var start = _time.GetTimestamp();
         var named = counts.NamedSeconds;
-        while (_switches.TryPeek(out var change) && change.TryMake(this)) _switches.TryDequeue(out _);
         _batch.FreeAbandoned();
-        var worked = _batch.Admit(_next);
+        var worked = MakeSwitches() && _batch.Step(); // before prompts are computed anew: running completions do not wait for that
+        worked |= _batch.Admit(_next);
         worked |= _batch.Step();
         if (worked) _batch.TurnDone(start);
         if (worked) counts.HostSeconds += _time.GetElapsedTime(start).TotalSeconds - (counts.NamedSeconds - named);
@@ -175,6 +146,13 @@ internal sealed class SlotScheduler : IAsyncDisposable
         if (worked) return;
         _wake.Wait();
         _wake.Reset(); // before the queues are looked at again: nothing that was queued with a wake-up is missed
+    }
+
+    private bool MakeSwitches()
+    {
+        var swaps = _batch.Counts.Swaps;
+        while (!_stopping && _switches.TryPeek(out var change) && change.TryMake(_batch, Publish)) _switches.TryDequeue(out _);
+        return _batch.Counts.Swaps > swaps;
     }
 
     private void Publish()

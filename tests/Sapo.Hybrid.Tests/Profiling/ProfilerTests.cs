@@ -67,7 +67,8 @@ public sealed class ProfilerTests
         Assert.All(swaps, swap =>
         {
             Assert.All([swap.BuildMilliseconds, swap.ProbeMilliseconds, swap.FullSpeedMilliseconds], AssertPositive);
-            Assert.True(swap.FirstTokenMilliseconds >= swap.BuildMilliseconds);
+            Assert.True(swap.SwitchMilliseconds >= 0 && swap.PauseMilliseconds >= swap.ProbeMilliseconds);
+            Assert.True(swap.FirstTokenMilliseconds >= swap.BuildMilliseconds + swap.ProbeMilliseconds);
             Assert.InRange(swap.ProbeDifference, 0, 1e-4); // the engine's own tolerance: above it there is no swap
         });
     }

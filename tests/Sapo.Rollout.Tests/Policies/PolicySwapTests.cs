@@ -20,7 +20,8 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
         var report = await engine.SwapAsync(next, default);
         var after = await Generate(engine);
         Assert.Equal((new PolicyVersion(1), new PolicyVersion(1)), (engine.ActiveVersion, report.Version));
-        Assert.True(report.BuildMilliseconds > 0 && report.ProbeMilliseconds > 0 && report.ActiveMilliseconds >= report.BuildMilliseconds);
+        Assert.True(report.BuildMilliseconds > 0 && report.ProbeMilliseconds > 0 && report.ActiveMilliseconds >= report.BuildMilliseconds + report.PauseMilliseconds);
+        Assert.True(report.SwitchMilliseconds >= 0 && report.PauseMilliseconds >= report.ProbeMilliseconds);
         Assert.All(after.Completions, completion => Assert.Equal([new VersionSpan(0, 30, new PolicyVersion(1))], completion.VersionSpans));
         Assert.NotEqual(before.Completions[0].TokenIds, after.Completions[0].TokenIds);
         Assert.True(engine.LastSwap!.FirstTokenMilliseconds > 0);
@@ -57,6 +58,25 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
         Assert.InRange(error.Expected - error.Found, 0.2499, 0.2501);
         Assert.Equal(default, engine.ActiveVersion);
         Assert.Equal(Bits(before), Bits(await Generate(engine)));
+    }
+
+    [Theory]
+    [InlineData("ort", "direct", "inFlight", "recompute"), InlineData("ort", "direct", "drain", "keep"), InlineData("ort", "before", "inFlight", "recompute")]
+    [InlineData("ort", "never", "drain", "keep"), InlineData("ort", "behind", "inFlight", "recompute"), InlineData("genai", "auto", "drain", "keep"), InlineData("genai", "auto", "inFlight", "recompute")]
+    public async Task SwapAsync_ProbeDiffersUnderLoad_LeavesRunningCompletionsAlone(string session, string prepack, string swap, string keyValues)
+    {
+        var options = Small with { Session = session, Prepack = prepack, Swap = swap, InFlightKeyValues = keyValues };
+        var probe = await ProbeOf(model.Policy);
+        probe.LogProbs[5] += 0.25f;
+        await using var undisturbed = await Start(options);
+        var expected = Bits(await Generate(undisturbed));
+        await using var engine = await Start(options);
+        var running = Generate(engine);
+        for (var version = 1; version <= 3; version++)
+            await Assert.ThrowsAsync<SwapFailedException>(() => engine.SwapAsync(model.Version(version, seed: 2, probe), default));
+        Assert.Equal(expected, Bits(await running));
+        Assert.Equal(expected, Bits(await Generate(engine)));
+        Assert.Equal((0, true), (engine.Counters.Swaps, engine.Counters.SwapSeconds > 0));
     }
 
     [Theory]

@@ -12,13 +12,13 @@ internal sealed class SchedulerHarness : IAsyncDisposable
     private readonly RowBuffers _rows;
     private readonly FakeCache _cache;
 
-    public SchedulerHarness(int slots, int prefillChunk = 1000, bool inFlight = false, bool recompute = false, Func<Func<int, string>>? textDecoder = null, Action<FakeDecodeSession>? prepare = null, int minimumRows = 1, bool together = false)
+    public SchedulerHarness(int slots, int prefillChunk = 1000, bool inFlight = false, bool recompute = false, Func<Func<int, string>>? textDecoder = null, Action<FakeDecodeSession>? prepare = null, int minimumRows = 1, bool together = false, TimeProvider? time = null)
     {
         _rows = new RowBuffers(Lane.RowsFor(slots) + PromptRows, VocabSize);
         _cache = new FakeCache(_rows.Rows);
         Session = NewSession(0, minimumRows, together);
         prepare?.Invoke(Session);
-        Scheduler = new SlotScheduler(Session, _rows, new SchedulerSettings(slots, PromptRows, prefillChunk, inFlight, recompute, textDecoder), TimeProvider.System);
+        Scheduler = new SlotScheduler(Session, _rows, new SchedulerSettings(slots, PromptRows, prefillChunk, inFlight, recompute, textDecoder), time ?? TimeProvider.System);
     }
 
     public FakeDecodeSession Session { get; }

@@ -132,7 +132,7 @@ public sealed class SlotSchedulerTests
         foreach (var request in requests) Assert.Same(failure, (await Assert.ThrowsAsync<RolloutException>(() => request)).InnerException);
         await Assert.ThrowsAsync<RolloutException>(() => harness.Generate(Prompt(99, 2), groupSize: 1, maxNewTokens: 1));
         using var another = harness.NewSession(1);
-        await Assert.ThrowsAsync<RolloutException>(() => harness.Scheduler.SwitchAsync(another, firstStep: null, default));
+        await Assert.ThrowsAsync<RolloutException>(() => harness.Scheduler.SwitchAsync(another, probe: null, firstStep: null, default));
         Assert.True(harness.Session.IsDisposed && another.IsDisposed);
     }
 
