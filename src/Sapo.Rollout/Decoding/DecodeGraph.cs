@@ -16,6 +16,12 @@ internal static class DecodeGraph
     /// <summary>int32 scalar: the longest length after this call.</summary>
     public const string TotalLength = "total_sequence_length";
 
+    /// <summary>int32 [rows], of our own attention: how many rows further on stands one that holds the same first positions; 0 for none.</summary>
+    public const string SharedWith = "shared_with";
+
+    /// <summary>int32 [rows], of our own attention: how many positions those are.</summary>
+    public const string SharedLengths = "shared_lengths";
+
     /// <summary>int64 [rows]: index of the new token that is sampled from.</summary>
     public const string LastIndex = "last_index";
 
@@ -103,11 +109,16 @@ internal static class DecodeGraph
     public static string Present(int layer, bool keys) => string.Create(CultureInfo.InvariantCulture, $"present.{layer}.{(keys ? "key" : "value")}");
 
     /// <summary>Checks names, element types and the dimensions that a configuration fixes.</summary>
+    /// <param name="session">The graph, opened.</param>
+    /// <param name="config">The model.</param>
+    /// <param name="precision">What its weights are read in.</param>
+    /// <param name="direct">Whether its kernels are our own.</param>
+    /// <param name="path">Where it lies.</param>
     /// <exception cref="UserErrorException">The graph was written for another model or another contract.</exception>
-    public static void Check(InferenceSession session, ModelConfig config, Precision precision, string path)
+    public static void Check(InferenceSession session, ModelConfig config, Precision precision, bool direct, string path)
     {
         var element = precision switch { Precision.Fp16 => typeof(Float16), Precision.Bf16 => typeof(BFloat16), _ => typeof(float) };
-        foreach (var name in RowInputs)
+        foreach (var name in direct ? [.. RowInputs, SharedWith, SharedLengths] : RowInputs)
             if (!session.InputMetadata.ContainsKey(name)) throw Unfit(path, $"has no input {name}");
         foreach (var name in RowOutputs)
             if (!session.OutputMetadata.ContainsKey(name)) throw Unfit(path, $"has no output {name}");

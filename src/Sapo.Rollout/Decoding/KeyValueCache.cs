@@ -1,10 +1,12 @@
 using Sapo.Core.Models;
+using Sapo.Rollout.Kernels;
 
 namespace Sapo.Rollout.Decoding;
 
 /// <summary>
 /// The keys and values of all rows: per layer and side one native buffer [rows, key-value heads, positions, head size] of
-/// floats, bound as past and as present at once, so a step writes its token in place. Shared by successive policy
+/// floats, bound as past and as present at once, so a step writes its token in place. Within a head our own attention orders
+/// keys by blocks of positions, so positions come in whole blocks. Shared by successive policy
 /// versions; the scheduler sees to it that a row is read by the version that wrote it.
 /// </summary>
 internal sealed unsafe class KeyValueCache : IDisposable
@@ -14,7 +16,7 @@ internal sealed unsafe class KeyValueCache : IDisposable
     /// <summary>Reserves the memory; pages are committed when first written.</summary>
     public KeyValueCache(ModelConfig config, int rows, int positions, Precision precision = Precision.Fp32)
     {
-        (Rows, Positions, ElementSize) = (rows, positions, ElementSizeOf(precision));
+        (Rows, Positions, ElementSize) = (rows, (int)WholeBlocks(positions), ElementSizeOf(precision));
         (LayerCount, Heads, HeadSize) = (config.LayerCount, config.KeyValueHeadCount, config.CacheHeadSize);
         var length = rows * RowBytes;
         _keys = new NativeBuffer<byte>[LayerCount];
@@ -26,7 +28,7 @@ internal sealed unsafe class KeyValueCache : IDisposable
     /// <summary>Number of rows.</summary>
     public int Rows { get; }
 
-    /// <summary>Positions each row has room for.</summary>
+    /// <summary>Positions each row has room for, at least those asked for.</summary>
     public int Positions { get; }
 
     /// <summary>Number of layers.</summary>
@@ -49,7 +51,7 @@ internal sealed unsafe class KeyValueCache : IDisposable
 
     /// <summary>What one row takes: keys and values of every layer and position.</summary>
     public static long BytesPerRow(ModelConfig config, int positions, Precision precision) =>
-        checked((long)config.LayerCount * 2 * config.KeyValueHeadCount * config.CacheHeadSize * positions * ElementSizeOf(precision));
+        checked((long)config.LayerCount * 2 * config.KeyValueHeadCount * config.CacheHeadSize * WholeBlocks(positions) * ElementSizeOf(precision));
 
     /// <summary>Where a row of a layer's keys begins.</summary>
     public byte* Keys(int layer, int row) => _keys[layer].Pointer + row * RowBytes;
@@ -78,11 +80,13 @@ internal sealed unsafe class KeyValueCache : IDisposable
         }
     }
 
+    private static long WholeBlocks(int positions) => ((long)positions + AttentionKernel.Block - 1) / AttentionKernel.Block * AttentionKernel.Block;
+
     private static int ElementSizeOf(Precision precision) => precision is Precision.Fp16 or Precision.Bf16 ? sizeof(ushort) : sizeof(float);
 
     private void CopyHeads(byte* from, byte* to, int length)
     {
-        long used = (long)length * HeadSize * ElementSize, stride = (long)Positions * HeadSize * ElementSize;
+        long used = WholeBlocks(length) * HeadSize * ElementSize, stride = (long)Positions * HeadSize * ElementSize;
         for (var head = 0; head < Heads; head++) Buffer.MemoryCopy(from + head * stride, to + head * stride, used, used);
     }
 }

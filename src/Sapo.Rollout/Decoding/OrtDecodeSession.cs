@@ -61,6 +61,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         if (!_prefillBindings.TryGetValue(row, out var binding)) _prefillBindings.Add(row, binding = Bind(row, 1));
         binding.BindInput(DecodeGraph.InputIds, TensorElementType.Int64, [1, count], _prefillIds.Pointer, sizeof(long));
         _rows.Lengths.Pointer[row] = position + count - 1;
+        _rows.SharedWith.Pointer[row] = 0;
         *_rows.TotalLength.Pointer = position + count;
         *_rows.Truncate.Pointer = false;
         _model.Session.RunWithBinding(_runOptions, binding);
@@ -110,6 +111,11 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         binding.BindInput(DecodeGraph.Lengths, TensorElementType.Int32, [count], _rows.Lengths.Pointer + first, sizeof(int));
         binding.BindInput(DecodeGraph.TotalLength, TensorElementType.Int32, [], _rows.TotalLength.Pointer, sizeof(int));
         binding.BindInput(DecodeGraph.LastIndex, TensorElementType.Int64, [count], _rows.LastIndices.Pointer + first, sizeof(long));
+        if (_model.IsDirect)
+        {
+            binding.BindInput(DecodeGraph.SharedWith, TensorElementType.Int32, [count], _rows.SharedWith.Pointer + first, sizeof(int));
+            binding.BindInput(DecodeGraph.SharedLengths, TensorElementType.Int32, [count], _rows.SharedLengths.Pointer + first, sizeof(int));
+        }
         _draw.BindInputs(binding, first, count);
         _model.BindWeights(binding);
         long[] shape = [count, _cache.Heads, _cache.Positions, _cache.HeadSize];

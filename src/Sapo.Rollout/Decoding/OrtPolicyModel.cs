@@ -27,6 +27,9 @@ internal sealed class OrtPolicyModel : IDisposable
     /// <summary>Whether a row's products are the same, to the last bit, alone and beside others.</summary>
     public required bool MultipliesSingleRowsAlike { get; init; }
 
+    /// <summary>Whether its kernels are our own.</summary>
+    public bool IsDirect => !_ownsSession;
+
     /// <summary>What its weights are read in.</summary>
     public required Precision Precision { get; init; }
 
@@ -50,7 +53,7 @@ internal sealed class OrtPolicyModel : IDisposable
             ExecutionProvider.Append(options, provider);
             if (precision is Precision.Fp16 or Precision.Bf16) options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL; // folds the weights' casts where kernels are in 32 bits
             foreach (var (name, tensor) in weights.Map(policy.Folder, config, precision)) options.AddInitializer(name, tensor);
-            var session = Open(policy, PublishedPolicy.DecodeGraphFileOf(precision), config, precision, options);
+            var session = Open(policy, PublishedPolicy.DecodeGraphFileOf(precision), config, precision, direct: false, options);
             return new OrtPolicyModel(policy.Version, session, weights, inputs: [], ownsSession: true) { MultipliesSingleRowsAlike = prepack, Precision = precision };
         }
         catch
@@ -88,7 +91,7 @@ internal sealed class OrtPolicyModel : IDisposable
     {
         using var options = Options(threads, prepack: false);
         KernelOperators.Register(options, threads);
-        return Open(policy, PublishedPolicy.DirectGraphFile, config, Precision.Fp32, options);
+        return Open(policy, PublishedPolicy.DirectGraphFile, config, Precision.Fp32, direct: true, options);
     }
 
     /// <summary>Binds what the graph takes as inputs.</summary>
@@ -121,7 +124,7 @@ internal sealed class OrtPolicyModel : IDisposable
         return options;
     }
 
-    private static InferenceSession Open(PublishedPolicy policy, string name, ModelConfig config, Precision precision, SessionOptions options)
+    private static InferenceSession Open(PublishedPolicy policy, string name, ModelConfig config, Precision precision, bool direct, SessionOptions options)
     {
         var path = Path.Combine(policy.Folder, name);
         if (!File.Exists(path)) throw new UserErrorException($"{path} does not exist", "a published policy", "Publish or import the model again");
@@ -129,7 +132,7 @@ internal sealed class OrtPolicyModel : IDisposable
         try
         {
             session = new InferenceSession(path, options);
-            DecodeGraph.Check(session, config, precision, path);
+            DecodeGraph.Check(session, config, precision, direct, path);
             return session;
         }
         catch (Exception failure)

@@ -26,7 +26,7 @@ internal sealed class RowBuffers : IDisposable
         KeptLimits.Span.Fill(KeptWidth);
         for (var row = 0; row < rows; row++) (HistoryOf(row)[0], CountsOf(row)[0]) = (0, 0); // read even in rows without one
         (InputIds, SampledTokens, LastIndices) = (new(rows), new(rows), new(rows));
-        (Lengths, TotalLength) = (new(rows), new(1));
+        (Lengths, TotalLength, SharedWith, SharedLengths) = (new(rows), new(1), new(rows), new(rows));
         (Uniforms, Temperatures, TopPs, MinPs) = (new(rows), new(rows), new(rows), new(rows));
         (TopKs, ForcedTokens) = (new(rows), new(rows));
         Truncate = new(1);
@@ -60,6 +60,12 @@ internal sealed class RowBuffers : IDisposable
 
     /// <summary>In, one element: the longest sequence after this step; the session sets it.</summary>
     public NativeBuffer<int> TotalLength { get; }
+
+    /// <summary>In: how many rows further on stands one of the step that holds the same keys and values at its first positions; 0 for none.</summary>
+    public NativeBuffer<int> SharedWith { get; }
+
+    /// <summary>In: how many positions those are; they were computed before the step.</summary>
+    public NativeBuffer<int> SharedLengths { get; }
 
     /// <summary>In: which of the new tokens is sampled from. A step feeds one token, so all are 0.</summary>
     public NativeBuffer<long> LastIndices { get; }

@@ -1,12 +1,14 @@
 // Causal attention of one sequence and one key-value head, over a cache that it extends in place:
 //
-//   new keys ──rotate──> cache            new values ────────────> cache
-//   queries ──rotate, scale──> [rows, d] ──LinearKernel with the keys as matrix──> scores [rows, positions]
-//   scores ──mask, softmax──> weights ──times the values──> [rows, d]
+//   new keys ──norm, rotate──> key cache: blocks of 16 positions, [size][16]       new values ──> value cache: [positions][size]
+//   queries ──norm, rotate, scale──> [size] ──times 16 positions of a block at once──> scores [positions]
+//   scores ──mask, softmax──> weights ──times the values──> [size]
 //
-// A row is one query head at one new token; all query heads that share the key-value head are rows, of as many tokens as fit.
-// Every row takes the same steps in the same order whatever the others are: its result depends neither on the batch nor on how a
-// prompt was cut into pieces.
+// Both products are sums of vectors, each times a number: over a head's elements for scores, over positions for the result.
+// They go through one loop, for two queries at a time, so that a vector that was loaded serves both.
+// Sequences that began as copies of one prompt read its keys and values from one of them, while they are in the processor's cache.
+// Every query takes the same steps in the same order whatever the others are: its result depends neither on the batch, nor on how
+// a prompt was cut into pieces, nor on whose copy was read.
 // Every method here is compiled for speed at its first call: the first steps of a short rollout count too.
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -26,14 +28,23 @@ internal unsafe struct AttentionCall
     /// <summary>New values, likewise.</summary>
     public float* Values;
 
-    /// <summary>Keys so far [batch, key-value heads, capacity, size]; extended in place.</summary>
+    /// <summary>Weights [size] of the norm that queries and keys go through before they are rotated; null where there is none.</summary>
+    public float* QueryNorm, KeyNorm;
+
+    /// <summary>Keys so far [batch, key-value heads, capacity / 16, size, 16]; extended in place.</summary>
     public float* KeyCache;
 
-    /// <summary>Values so far, likewise.</summary>
+    /// <summary>Values so far [batch, key-value heads, capacity, size]; extended in place.</summary>
     public float* ValueCache;
 
     /// <summary>Length of each sequence after this call, minus 1.</summary>
     public int* LastPositions;
+
+    /// <summary>Which sequence holds the same keys and values at the first positions: how many further on in the batch, 0 for none.</summary>
+    public int* SharedWith;
+
+    /// <summary>How many positions those are; none of them is new in either sequence.</summary>
+    public int* SharedLengths;
 
     /// <summary>Rotary tables [positions, size / 2].</summary>
     public float* Cosines, Sines;
@@ -53,7 +64,7 @@ internal unsafe struct AttentionCall
     /// <summary>Key-value heads.</summary>
     public int KeyValueHeads;
 
-    /// <summary>Positions a cache row holds.</summary>
+    /// <summary>Positions a cache row holds, a multiple of 16.</summary>
     public int Capacity;
 
     /// <summary>Size of a head, a multiple of 16.</summary>
@@ -62,6 +73,9 @@ internal unsafe struct AttentionCall
     /// <summary>What scores are multiplied with.</summary>
     public float Scale;
 
+    /// <summary>Added to the mean square in the norms.</summary>
+    public float Epsilon;
+
     /// <summary>How many positions a token sees, its own included; not positive for all.</summary>
     public int Window;
 }
@@ -69,11 +83,13 @@ internal unsafe struct AttentionCall
 /// <summary>Grouped-query attention in fp32.</summary>
 internal static unsafe class AttentionKernel
 {
-    private const int Lanes = 16, Half = Lanes / 2, Strip = LinearKernel.Strip;
-    private const int MostRows = 64;           // of queries computed together
-    private const int StackFloats = 48 * 1024; // scores beyond this go to the heap
+    /// <summary>Positions of a block of the key cache.</summary>
+    public const int Block = Lanes;
 
-    /// <summary>Computes one sequence's heads that share a key-value head. Needs about 250 KiB of stack.</summary>
+    private const int Lanes = 16, Half = Lanes / 2, VectorsAtOnce = 4;
+    private const int StackFloats = 16 * 1024; // scores beyond this go to the heap
+
+    /// <summary>Computes one sequence's heads that share a key-value head. Needs about 70 KiB of stack.</summary>
     /// <param name="call">The call; its lengths are checked.</param>
     /// <param name="sequence">Index of the sequence.</param>
     /// <param name="head">Index of the key-value head.</param>
@@ -82,57 +98,74 @@ internal static unsafe class AttentionKernel
     public static void Attend(in AttentionCall call, int sequence, int head)
     {
         var length = call.LastPositions[sequence] + 1;
-        var cache = ((nint)sequence * call.KeyValueHeads + head) * call.Capacity * call.Size;
-        float* keys = call.KeyCache + cache, values = call.ValueCache + cache;
-        Append(call, sequence, head, length - call.Tokens, keys, values);
-
-        var shared = call.Heads / call.KeyValueHeads;
         var stride = (length + Lanes - 1) / Lanes * Lanes;
-        var atOnce = Math.Min(MostRows, call.Tokens * shared);
-        var needed = (long)atOnce * (stride + call.Size) + Lanes;
+        var needed = 2 * (stride + call.Size) + Lanes;
         var onHeap = needed > StackFloats ? (float*)NativeMemory.Alloc((nuint)needed, sizeof(float)) : null;
-        var onStack = stackalloc float[onHeap is null ? (int)needed : 1];
+        var onStack = stackalloc float[onHeap is null ? needed : 1];
         var queries = (float*)(((nuint)(onHeap is null ? onStack : onHeap) + 63) & ~(nuint)63);
-        var scores = queries + atOnce * call.Size;
-        for (var first = 0; first < call.Tokens * shared; first += atOnce)
-            Attend(call, sequence, head, (first, Math.Min(first + atOnce, call.Tokens * shared)), queries, scores, stride);
+        var cache = CacheOf(call, sequence, head);
+        Append(call, sequence, head, cache, queries);
+        for (var row = 0; row < call.Tokens * (call.Heads / call.KeyValueHeads); row += 2) Attend(call, sequence, head, row, cache, queries, queries + 2 * call.Size, stride);
         NativeMemory.Free(onHeap);
     }
 
+    // Two queries, or the last one alone.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attend(in AttentionCall call, int sequence, int head, (int From, int To) range, float* queries, float* scores, int stride)
+    private static void Attend(in AttentionCall call, int sequence, int head, int row, in Cache cache, float* queries, float* scores, int stride)
     {
-        int shared = call.Heads / call.KeyValueHeads, past = call.LastPositions[sequence] + 1 - call.Tokens, size = call.Size;
-        var cache = ((nint)sequence * call.KeyValueHeads + head) * call.Capacity * size;
-        for (var row = range.From; row < range.To; row++)
-            Rotate(call, Place(call, call.Queries, call.Heads, sequence, row / shared, head * shared + row % shared), past + row / shared, call.Scale, queries + (row - range.From) * size);
-
-        // Positions that any of the rows sees, widened to whole vectors at both ends; what the last strip reads beyond the length is masked.
-        int last = past + (range.To - 1) / shared, begin = FirstSeen(call, past + range.From / shared) / Lanes * Lanes;
-        var end = Math.Min(call.Capacity, (last + Strip) / Strip * Strip);
-        LinearKernel.Multiply(queries, range.To - range.From, call.KeyCache + cache, stride, size, begin, Math.Min(end, stride), scores);
-        for (var row = range.From; row < range.To; row += 2)
+        int shared = call.Heads / call.KeyValueHeads, size = call.Size, past = call.LastPositions[sequence] + 1 - call.Tokens;
+        var two = row + 1 < call.Tokens * shared;
+        int position = past + row / shared, otherPosition = past + (row + (two ? 1 : 0)) / shared;
+        float* otherQuery = two ? queries + size : queries, otherScores = two ? scores + stride : scores;
+        float* result = Place(call, call.Output, call.Heads, sequence, row / shared, head * shared + row % shared), otherResult = null;
+        Turn(call, Place(call, call.Queries, call.Heads, sequence, row / shared, head * shared + row % shared), call.QueryNorm, position, call.Scale, queries);
+        if (two)
         {
-            var weights = scores + (nint)(row - range.From) * stride;
-            var position = past + row / shared;
-            var sum = Softmax(weights, begin, FirstSeen(call, position), position, last);
-            var two = row + 1 < range.To;
-            var other = two ? past + (row + 1) / shared : position;
-            var otherSum = two ? Softmax(weights + stride, begin, FirstSeen(call, other), other, last) : 1;
-            WeighValues(
-                call.ValueCache + cache, size, begin, last, weights, two ? weights + stride : weights, 1 / sum, 1 / otherSum,
-                Place(call, call.Output, call.Heads, sequence, row / shared, head * shared + row % shared),
-                two ? Place(call, call.Output, call.Heads, sequence, (row + 1) / shared, head * shared + (row + 1) % shared) : null);
+            Turn(call, Place(call, call.Queries, call.Heads, sequence, (row + 1) / shared, head * shared + (row + 1) % shared), call.QueryNorm, otherPosition, call.Scale, otherQuery);
+            otherResult = Place(call, call.Output, call.Heads, sequence, (row + 1) / shared, head * shared + (row + 1) % shared);
         }
+
+        // Positions that either sees, widened to whole blocks; what a block holds beyond a query's own position is masked.
+        int begin = FirstSeen(call, position) / Block * Block, end = (otherPosition + Block) / Block * Block, middle = Math.Clamp(cache.Shared, begin, end);
+        Score(cache.SharedKeys, size, begin, middle, queries, otherQuery, scores, otherScores);
+        Score(cache.Keys, size, middle, end, queries, otherQuery, scores, otherScores);
+        var factor = 1 / Softmax(scores, begin, FirstSeen(call, position), position, end);
+        var otherFactor = two ? 1 / Softmax(otherScores, begin, FirstSeen(call, otherPosition), otherPosition, end) : 0;
+        middle = Math.Min(middle, otherPosition + 1);
+        for (var column = 0; column < size; column += VectorsAtOnce * Lanes)
+        {
+            var vectors = Math.Min(VectorsAtOnce, (size - column) / Lanes);
+            float* sums = result + column, otherSums = two ? otherResult + column : null;
+            Sum(cache.SharedValues + (nint)begin * size + column, size, Lanes, middle - begin, scores + begin, otherScores + begin, vectors, add: false, sums, otherSums);
+            Sum(cache.Values + (nint)middle * size + column, size, Lanes, otherPosition + 1 - middle, scores + middle, otherScores + middle, vectors, add: true, sums, otherSums);
+        }
+        VectorMath.Multiply(result, size, factor);
+        if (two) VectorMath.Multiply(otherResult, size, otherFactor);
+    }
+
+    private static Cache CacheOf(in AttentionCall call, int sequence, int head)
+    {
+        var row = (nint)call.KeyValueHeads * call.Capacity * call.Size;
+        var own = sequence * row + (nint)head * call.Capacity * call.Size;
+        var source = own + call.SharedWith[sequence] * row;
+        return new Cache
+        {
+            Keys = call.KeyCache + own, Values = call.ValueCache + own, SharedKeys = call.KeyCache + source, SharedValues = call.ValueCache + source,
+            Shared = call.SharedWith[sequence] == 0 ? 0 : call.SharedLengths[sequence] / Block * Block,
+        };
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Append(in AttentionCall call, int sequence, int head, int past, float* keys, float* values)
+    private static void Append(in AttentionCall call, int sequence, int head, in Cache cache, float* key)
     {
+        var past = call.LastPositions[sequence] + 1 - call.Tokens;
         for (var token = 0; token < call.Tokens; token++)
         {
-            Rotate(call, Place(call, call.Keys, call.KeyValueHeads, sequence, token, head), past + token, 1, keys + (nint)(past + token) * call.Size);
-            new Span<float>(Place(call, call.Values, call.KeyValueHeads, sequence, token, head), call.Size).CopyTo(new Span<float>(values + (nint)(past + token) * call.Size, call.Size));
+            var position = past + token;
+            Turn(call, Place(call, call.Keys, call.KeyValueHeads, sequence, token, head), call.KeyNorm, position, 1, key);
+            var places = cache.Keys + (nint)(position / Block) * Block * call.Size + position % Block;
+            for (var i = 0; i < call.Size; i++) places[i * Block] = key[i];
+            new Span<float>(Place(call, call.Values, call.KeyValueHeads, sequence, token, head), call.Size).CopyTo(new Span<float>(cache.Values + (nint)position * call.Size, call.Size));
         }
     }
 
@@ -140,10 +173,15 @@ internal static unsafe class AttentionKernel
 
     private static float* Place(in AttentionCall call, float* all, int heads, int sequence, int token, int head) => all + (((nint)sequence * call.Tokens + token) * heads + head) * call.Size;
 
-    // Element i and element i + size/2 are turned by the position's i-th angle.
+    // Norm, rotation and scale: element i and element i + size/2 are turned by the position's i-th angle.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Rotate(in AttentionCall call, float* x, int position, float scale, float* result)
+    private static void Turn(in AttentionCall call, float* x, float* norm, int position, float scale, float* result)
     {
+        if (norm is not null)
+        {
+            VectorMath.Normalize(x, norm, call.Size, call.Epsilon, result);
+            x = result;
+        }
         var half = call.Size / 2;
         float* cosines = call.Cosines + (nint)position * half, sines = call.Sines + (nint)position * half;
         var factor = Vector256.Create(scale);
@@ -155,12 +193,22 @@ internal static unsafe class AttentionKernel
         }
     }
 
-    // Scores become exp(score - largest) where they are seen and 0 elsewhere, over whole vectors from begin; returns their sum.
+    // Scores of whole blocks.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Softmax(float* scores, int begin, int from, int position, int last)
+    private static void Score(float* keys, int size, int from, int to, float* query, float* otherQuery, float* scores, float* otherScores)
+    {
+        for (var position = from; position < to; position += VectorsAtOnce * Block)
+        {
+            var blocks = Math.Min(VectorsAtOnce, (to - position) / Block);
+            Sum(keys + (nint)position * size, Block, (nint)Block * size, size, query, otherQuery, blocks, add: false, scores + position, otherScores + position);
+        }
+    }
+
+    // Scores become exp(score - largest) where they are seen and 0 elsewhere, over whole blocks; returns their sum.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static float Softmax(float* scores, int begin, int from, int position, int end)
     {
         for (var i = begin; i < from; i++) scores[i] = float.NegativeInfinity;
-        var end = (last + Lanes) / Lanes * Lanes;
         for (var i = position + 1; i < end; i++) scores[i] = float.NegativeInfinity;
         var largest = Vector512.Create(float.NegativeInfinity);
         for (var i = begin; i < end; i += Lanes) largest = Vector512.Max(largest, Vector512.Load(scores + i));
@@ -176,39 +224,54 @@ internal static unsafe class AttentionKernel
         return Vector512.Sum(sum);
     }
 
-    // Two rows at a time, so that a value that was loaded serves both.
+    // results[16 v + lane] (+)= sum over i of weights[i] * m[i * step + v * gap + lane], for one or two lists of weights and up to 4 vectors.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void WeighValues(float* values, int size, int begin, int last, float* first, float* second, float firstFactor, float secondFactor, float* firstResult, float* secondResult)
+    private static void Sum(float* m, nint step, nint gap, int count, float* weights, float* otherWeights, int vectors, bool add, float* results, float* otherResults)
     {
-        for (var column = 0; column < size; column += 4 * Lanes)
+        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        if (add)
         {
-            var vectors = Math.Min(4, (size - column) / Lanes);
-            Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-            var value = values + (nint)begin * size + column;
-            for (var position = begin; position <= last; position++, value += size)
-            {
-                Vector512<float> a = Vector512.Create(first[position]), b = Vector512.Create(second[position]), v = Vector512.Load(value);
-                (a0, b0) = (Vector512.FusedMultiplyAdd(a, v, a0), Vector512.FusedMultiplyAdd(b, v, b0));
-                if (vectors == 1) continue;
-                v = Vector512.Load(value + Lanes);
-                (a1, b1) = (Vector512.FusedMultiplyAdd(a, v, a1), Vector512.FusedMultiplyAdd(b, v, b1));
-                if (vectors == 2) continue;
-                v = Vector512.Load(value + 2 * Lanes);
-                (a2, b2) = (Vector512.FusedMultiplyAdd(a, v, a2), Vector512.FusedMultiplyAdd(b, v, b2));
-                if (vectors == 3) continue;
-                v = Vector512.Load(value + 3 * Lanes);
-                (a3, b3) = (Vector512.FusedMultiplyAdd(a, v, a3), Vector512.FusedMultiplyAdd(b, v, b3));
-            }
-            Store(firstResult + column, vectors, firstFactor, a0, a1, a2, a3);
-            if (secondResult is not null) Store(secondResult + column, vectors, secondFactor, b0, b1, b2, b3);
+            Load(results, vectors, ref a0, ref a1, ref a2, ref a3);
+            if (otherResults is not null) Load(otherResults, vectors, ref b0, ref b1, ref b2, ref b3);
         }
+        for (var i = 0; i < count; i++, m += step)
+        {
+            Vector512<float> a = Vector512.Create(weights[i]), b = Vector512.Create(otherWeights[i]), v = Vector512.Load(m);
+            (a0, b0) = (Vector512.FusedMultiplyAdd(a, v, a0), Vector512.FusedMultiplyAdd(b, v, b0));
+            if (vectors == 1) continue;
+            v = Vector512.Load(m + gap);
+            (a1, b1) = (Vector512.FusedMultiplyAdd(a, v, a1), Vector512.FusedMultiplyAdd(b, v, b1));
+            if (vectors == 2) continue;
+            v = Vector512.Load(m + 2 * gap);
+            (a2, b2) = (Vector512.FusedMultiplyAdd(a, v, a2), Vector512.FusedMultiplyAdd(b, v, b2));
+            if (vectors == 3) continue;
+            v = Vector512.Load(m + 3 * gap);
+            (a3, b3) = (Vector512.FusedMultiplyAdd(a, v, a3), Vector512.FusedMultiplyAdd(b, v, b3));
+        }
+        Store(results, vectors, a0, a1, a2, a3);
+        if (otherResults is not null) Store(otherResults, vectors, b0, b1, b2, b3);
     }
 
-    private static void Store(float* result, int vectors, float factor, Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3)
+    private static void Load(float* results, int vectors, ref Vector512<float> v0, ref Vector512<float> v1, ref Vector512<float> v2, ref Vector512<float> v3)
     {
-        (v0 * factor).Store(result);
-        if (vectors > 1) (v1 * factor).Store(result + Lanes);
-        if (vectors > 2) (v2 * factor).Store(result + 2 * Lanes);
-        if (vectors > 3) (v3 * factor).Store(result + 3 * Lanes);
+        v0 = Vector512.Load(results);
+        if (vectors > 1) v1 = Vector512.Load(results + Lanes);
+        if (vectors > 2) v2 = Vector512.Load(results + 2 * Lanes);
+        if (vectors > 3) v3 = Vector512.Load(results + 3 * Lanes);
+    }
+
+    private static void Store(float* results, int vectors, Vector512<float> v0, Vector512<float> v1, Vector512<float> v2, Vector512<float> v3)
+    {
+        v0.Store(results);
+        if (vectors > 1) v1.Store(results + Lanes);
+        if (vectors > 2) v2.Store(results + 2 * Lanes);
+        if (vectors > 3) v3.Store(results + 3 * Lanes);
+    }
+
+    // Where one key-value head's keys and values lie; those of the first positions may be read in another sequence's place.
+    private struct Cache
+    {
+        public float* Keys, Values, SharedKeys, SharedValues;
+        public int Shared;
     }
 }

@@ -1,7 +1,7 @@
 // y = x · Wᵀ with W as a checkpoint stores it, [out, in]: nothing is reordered beforehand, so a version is at full speed
 // the moment its file is mapped. What is reordered instead is x, which is small: 16 rows become the lanes of a vector.
 //
-//   x [rows, in] ──Pack──> panels [in][16 rows]                      16 neighbouring rows of x at one column: one vector
+//   x [rows, in] ──Pack, once──> panels [in][16 rows]                16 neighbouring rows of x at one column: one vector
 //   W rows n .. n+7 ──────> 8 scalars per column, broadcast ──FMA──> 8 x 16 sums per panel ──Store──> y [rows, out]
 //
 // Each weight is read once per 64 rows, in the order it lies in memory, while the next 8 rows are prefetched; one multiply-add
@@ -30,9 +30,23 @@ internal static unsafe class LinearKernel
     /// <summary>Whether this processor has the instructions.</summary>
     public static bool IsSupported => Vector512.IsHardwareAccelerated || (Avx2.IsSupported && Fma.IsSupported);
 
-    /// <summary>Computes some columns of the product. Needs about 300 KiB of stack; allocates nothing.</summary>
+    /// <summary>Floats that the panels of some rows take.</summary>
+    public static nint PanelFloats(long rows, int width) => (nint)((rows + Lanes - 1) / Lanes * Lanes) * width;
+
+    /// <summary>Reorders rows into panels of 16: [rows, width] -> [rows / 16][width][16]. Lanes without a row are zero.</summary>
     /// <param name="x">[rows, width].</param>
     /// <param name="rows">Rows of x, not negative.</param>
+    /// <param name="width">Columns of x.</param>
+    /// <param name="panels">As many as <see cref="PanelFloats"/> says.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Pack(float* x, long rows, int width, float* panels)
+    {
+        for (var first = 0L; first < rows; first += Lanes) PackPanel(x + (nint)first * width, (int)Math.Min(Lanes, rows - first), width, panels + (nint)first * width);
+    }
+
+    /// <summary>Computes some columns of the product. Allocates nothing.</summary>
+    /// <param name="panels">x, packed.</param>
+    /// <param name="rows">Rows of x.</param>
     /// <param name="weight">The matrix, [height, width].</param>
     /// <param name="height">Its rows: the columns of the result.</param>
     /// <param name="width">Its columns.</param>
@@ -41,26 +55,23 @@ internal static unsafe class LinearKernel
     /// <param name="y">[rows, height].</param>
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Multiply(float* x, long rows, float* weight, int height, int width, int from, int to, float* y)
+    public static void Multiply(float* panels, long rows, float* weight, int height, int width, int from, int to, float* y)
     {
-        var block = Math.Min(width, ColumnsAtOnce);
-        var panelFloats = block * Lanes;
-        var buffer = stackalloc float[PanelsAtOnce * panelFloats + Strip * 2 * Lanes + LineFloats];
+        var buffer = stackalloc float[Strip * 2 * Lanes + LineFloats];
         var sums = (float*)(((nuint)buffer + 63) & ~(nuint)63);
-        var panels = sums + Strip * 2 * Lanes;
+        var panelFloats = (nint)width * Lanes;
         for (var firstRow = 0L; firstRow < rows; firstRow += PanelsAtOnce * Lanes)
         {
             var taken = (int)Math.Min(PanelsAtOnce * Lanes, rows - firstRow);
-            for (var column = 0; column < width; column += block)
+            for (var column = 0; column < width; column += ColumnsAtOnce)
             {
-                var columns = Math.Min(block, width - column);
-                for (var row = 0; row < taken; row += Lanes) Pack(x + (firstRow + row) * width + column, Math.Min(Lanes, taken - row), width, columns, panels + row / Lanes * panelFloats);
+                var columns = Math.Min(ColumnsAtOnce, width - column);
                 for (var n = from; n < to; n += Strip)
                 {
                     var height8 = Math.Min(Strip, to - n);
                     for (var row = 0; row < taken; row += 2 * Lanes)
                     {
-                        var panel = panels + row / Lanes * panelFloats;
+                        var panel = panels + (nint)(firstRow + row) * width + (nint)column * Lanes;
                         var two = taken - row > Lanes;
                         LinearTile.Compute(panel, two ? panel + panelFloats : null, weight + (nint)n * width + column, width, height8, columns, sums);
                         Store(sums, Math.Min(Lanes, taken - row), height8, y + (firstRow + row) * height + n, height, add: column > 0);
@@ -71,30 +82,27 @@ internal static unsafe class LinearKernel
         }
     }
 
-    // [rows, columns] with rows a stride apart -> [columns][16]; lanes without a row are zero.
+    // [rows, width] -> [width][16]; each vector is written at once.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Pack(float* x, int rows, int stride, int columns, float* panel)
+    private static void PackPanel(float* x, int rows, int width, float* panel)
     {
-        if (rows < Lanes) new Span<float>(panel, columns * Lanes).Clear();
-        for (var row = 0; row < rows; row += 4)
+        if (rows < Lanes) new Span<float>(panel, width * Lanes).Clear();
+        var fours = rows / 4 * 4;
+        var column = 0;
+        for (; column + 4 <= width; column += 4)
         {
-            var column = 0;
-            if (row + 4 <= rows)
+            for (var row = 0; row < fours; row += 4)
             {
-                for (; column + 4 <= columns; column += 4)
-                {
-                    var source = x + (nint)row * stride + column;
-                    Transpose4(source, stride, out var c0, out var c1, out var c2, out var c3);
-                    var target = panel + column * Lanes + row;
-                    c0.Store(target);
-                    c1.Store(target + Lanes);
-                    c2.Store(target + 2 * Lanes);
-                    c3.Store(target + 3 * Lanes);
-                }
+                Transpose4(x + (nint)row * width + column, width, out var c0, out var c1, out var c2, out var c3);
+                var target = panel + (nint)column * Lanes + row;
+                c0.Store(target);
+                c1.Store(target + Lanes);
+                c2.Store(target + 2 * Lanes);
+                c3.Store(target + 3 * Lanes);
             }
-            for (; column < columns; column++)
-                for (var r = row; r < Math.Min(row + 4, rows); r++) panel[column * Lanes + r] = x[(nint)r * stride + column];
         }
+        for (var row = 0; row < rows; row++)
+            for (var c = row < fours ? column : 0; c < width; c++) panel[(nint)c * Lanes + row] = x[(nint)row * width + c];
     }
 
     // [8][16] sums -> [rows, 8] with rows a stride apart.

@@ -42,6 +42,15 @@ internal static unsafe partial class OrtInterface
         fixed (float* place = &value) return ((delegate* unmanaged<nint, byte*, float*, nint>)Api.KernelInfoGetAttribute_float)(kernelInfo, name, place);
     }
 
+    /// <summary>How many inputs the node has: optional ones at the end may be left out.</summary>
+    public static nint InputCount(nint context, out int count)
+    {
+        nuint found;
+        var status = ((delegate* unmanaged<nint, nuint*, nint>)Api.KernelContext_GetInputCount)(context, &found);
+        count = (int)found;
+        return status;
+    }
+
     /// <summary>An input of the call, its data and its dimensions.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Input(nint context, int index, out Tensor tensor)

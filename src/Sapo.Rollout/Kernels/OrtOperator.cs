@@ -146,5 +146,8 @@ internal unsafe struct OrtOperator
 
         /// <summary>Of Attention: what scores are multiplied with.</summary>
         public float Scale;
+
+        /// <summary>Of norms: what is added to the mean square.</summary>
+        public float Epsilon;
     }
 }

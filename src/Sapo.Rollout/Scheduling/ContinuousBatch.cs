@@ -63,6 +63,7 @@ internal sealed class ContinuousBatch : IDisposable
         }
         _promptRows.Clear();
         _headPrompt = null;
+        if (_head is not null) _head.Copies = null;
         Counts.Swaps++;
         return true;
     }
@@ -225,10 +226,12 @@ internal sealed class ContinuousBatch : IDisposable
         {
             if (lane[row] is not { } sample)
             {
-                _rows.InputIds.Span[row] = RowBuffers.IdleRow;
+                (_rows.InputIds.Span[row], _rows.SharedWith.Span[row]) = (RowBuffers.IdleRow, 0);
                 continue;
             }
             _rows.Feed(row, sample.NextInput, sample.Position, sample.NextUniform);
+            _rows.SharedWith.Span[row] = sample.Copies.RowOf(Counts.DecodeSteps, row) - row;
+            _rows.SharedLengths.Span[row] = sample.Copies.Length;
             truncate |= sample.Group.Request.Sampling.Truncates;
         }
         _rows.InputIds.Span[lane.IdleRow] = RowBuffers.IdleRow;

@@ -36,6 +36,9 @@ internal sealed class GroupTask : IDisposable
     /// <summary>What is computed once per group: the prompt without its last token, which is every completion's first input.</summary>
     public ReadOnlySpan<int> SharedTokens => Request.Prompt.TokenIds.AsSpan(0, Request.Prompt.TokenIds.Length - 1);
 
+    /// <summary>What the completions started next share; null until one has started under the version that is active.</summary>
+    public PromptCopies? Copies { get; set; }
+
     /// <summary>The caller's result.</summary>
     public Task<RolloutGroup> Result => _result.Task;
 

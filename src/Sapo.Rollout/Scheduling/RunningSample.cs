@@ -17,6 +17,9 @@ internal sealed class RunningSample
     /// <summary>The group it belongs to.</summary>
     public GroupTask Group { get; private set; } = null!;
 
+    /// <summary>Who holds the same prompt.</summary>
+    public PromptCopies Copies { get; private set; } = null!;
+
     /// <summary>Its sample index.</summary>
     public int SampleIndex { get; private set; }
 
@@ -41,6 +44,7 @@ internal sealed class RunningSample
     public void Start(GroupTask group, int sampleIndex, StopText? stopText)
     {
         (Group, SampleIndex, Count, _stopText) = (group, sampleIndex, 0, stopText);
+        Copies = group.Copies ??= new PromptCopies(group.SharedTokens.Length);
         _spans.Clear();
         _kept.Clear();
         _alternativeIds.Clear();

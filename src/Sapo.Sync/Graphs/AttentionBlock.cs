@@ -1,6 +1,7 @@
 // Self-attention of one layer: q, k, v projections -> q/k norms (qwen3) -> rotation, cache and attention in one
 // GroupQueryAttention node -> output projection.
-// In decode.direct.onnx that node is sapo.Attention, which has the same inputs, outputs and attributes.
+// In decode.direct.onnx the projections are one node, and that node is sapo.Attention: it takes the norms in, and which rows began
+// as copies of one prompt.
 // GroupQueryAttention wants a head size that is a multiple of 16. Other sizes are widened inside the graph: each half of a head
 // is followed by zeros, so that the rotation still pairs element i with element i + size/2 and scores are unchanged.
 // The caches then have the widened size; ModelConfig.CacheHeadSize says it, and so does the shape of the cache inputs.
@@ -12,7 +13,8 @@ namespace Sapo.Sync.Graphs;
 /// <summary>What attention needs to know about the rows of a call.</summary>
 /// <param name="LastPosition">int32 [B]: number of valid positions of each row after this call, minus 1.</param>
 /// <param name="TotalLength">int32 scalar: the largest number of valid positions of any row after this call.</param>
-internal sealed record CacheLengths(Value LastPosition, Value TotalLength);
+/// <param name="Shared">Of the engine's own operator, int32 [B] each: how many rows further on stands one that holds the same first positions, and how many those are.</param>
+internal sealed record CacheLengths(Value LastPosition, Value TotalLength, (Value With, Value Lengths)? Shared = null);
 
 /// <summary>Writes the attention of every layer.</summary>
 internal sealed class AttentionBlock
@@ -42,22 +44,29 @@ internal sealed class AttentionBlock
         var prefix = $"model.layers.{layer}.self_attn.";
         _graph.Scope = $"layers.{layer}.attention";
         string pastKey = $"past_key_values.{layer}.key", pastValue = $"past_key_values.{layer}.value";
-        string presentKey = $"present.{layer}.key", presentValue = $"present.{layer}.value", output = _graph.NewName("GroupQueryAttention");
+        string presentKey = $"present.{layer}.key", presentValue = $"present.{layer}.value", output = _graph.NewName("Attention");
         DeclareCache(pastKey, presentKey);
         DeclareCache(pastValue, presentValue);
-        var query = Heads(x, prefix + "q_proj", _config.HeadCount, prefix + "q_norm");
-        var key = Heads(x, prefix + "k_proj", _config.KeyValueHeadCount, prefix + "k_norm");
-        var value = Heads(x, prefix + "v_proj", _config.KeyValueHeadCount, norm: null);
-        _graph.Node(
-            _weights.IsDirect ? "sapo.Attention" : "com.microsoft.GroupQueryAttention",
-            [query, key, value, new Value(pastKey), new Value(pastValue), _lengths.LastPosition, _lengths.TotalLength, _cosines, _sines],
-            [output, presentKey, presentValue],
-            ("num_heads", _config.HeadCount),
-            ("kv_num_heads", _config.KeyValueHeadCount),
-            ("scale", (float)(1 / Math.Sqrt(_config.HeadSize))),
-            ("local_window_size", _config.SlidingWindows[layer] ?? -1),
-            ("do_rotary", 1),
-            ("rotary_interleaved", 0));
+        var (query, key, value) = _weights.Linear(x, (prefix + "q_proj", prefix + "k_proj", prefix + "v_proj"), _config.QueryKeyValueBias);
+        var normsWithin = _lengths.Shared is not null && _config.QueryKeyNorm && _config.HeadSize == _config.CacheHeadSize; // zeros between would change the mean
+        query = Heads(query, _config.HeadCount, normsWithin ? null : prefix + "q_norm");
+        key = Heads(key, _config.KeyValueHeadCount, normsWithin ? null : prefix + "k_norm");
+        value = Heads(value, _config.KeyValueHeadCount, norm: null);
+        Value[] inputs = [query, key, value, new(pastKey), new(pastValue), _lengths.LastPosition, _lengths.TotalLength, _cosines, _sines];
+        (string, AttributeValue)[] settings =
+        [
+            ("num_heads", _config.HeadCount), ("kv_num_heads", _config.KeyValueHeadCount),
+            ("scale", (float)(1 / Math.Sqrt(_config.HeadSize))), ("local_window_size", _config.SlidingWindows[layer] ?? -1),
+        ];
+        if (_lengths.Shared is { } shared)
+        {
+            Value[] norms = normsWithin ? [_weights[prefix + "q_norm.weight"], _weights[prefix + "k_norm.weight"]] : [];
+            _graph.Node("sapo.Attention", [.. inputs, shared.With, shared.Lengths, .. norms], [output, presentKey, presentValue], [.. settings, _weights.Epsilon]);
+        }
+        else
+        {
+            _graph.Node("com.microsoft.GroupQueryAttention", inputs, [output, presentKey, presentValue], [.. settings, ("do_rotary", 1), ("rotary_interleaved", 0)]);
+        }
         return _weights.Linear(Narrowed(new Value(output)), prefix + "o_proj", _config.OutputBias);
     }
 
@@ -67,9 +76,8 @@ internal sealed class AttentionBlock
         _graph.Output(present, _weights.Activations, "batch", _config.KeyValueHeadCount, "present_length", _config.CacheHeadSize);
     }
 
-    private Value Heads(Value x, string projection, int heads, string? norm)
+    private Value Heads(Value projected, int heads, string? norm)
     {
-        var projected = _weights.Linear(x, projection, _config.QueryKeyValueBias);
         if (norm is not null && _config.QueryKeyNorm)
         {
             var split = _graph.Op("Reshape", [projected, _graph.Integers(0, 0, heads, _config.HeadSize)]);

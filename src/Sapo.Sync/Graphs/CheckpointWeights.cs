@@ -40,11 +40,11 @@ internal sealed class CheckpointWeights
         foreach (var header in headers) _places.Add(header.Name, (header, PublishedPolicy.WeightsFileOf(reduced.Precision), offsets[header.Name]));
     }
 
-    /// <summary>Whether operators are the engine's own where it has them.</summary>
-    public bool IsDirect => _direct;
-
     /// <summary>What hidden states and caches are: 16-bit floats where the weights are, else 32-bit floats.</summary>
     public ElementType Activations => _reduced?.Precision switch { Precision.Fp16 => ElementType.Float16, Precision.Bf16 => ElementType.BFloat16, _ => ElementType.Float };
+
+    /// <summary>The attribute of a norm.</summary>
+    public (string Name, AttributeValue Value) Epsilon => ("epsilon", (float)_config.RmsNormEpsilon);
 
     /// <summary>A tensor of the weights by its name.</summary>
     public Value this[string name]
@@ -73,24 +73,40 @@ internal sealed class CheckpointWeights
     public Value AsActivation(Value x) => Activations == ElementType.Float ? x : _graph.Cast(x, Activations);
 
     /// <summary>A linear layer: <c>name.weight</c> and, where the model has it, <c>name.bias</c>.</summary>
-    public Value Linear(Value x, string name, bool bias)
+    public Value Linear(Value x, string name, bool bias) => Biased(Project(x, name + ".weight"), name, bias);
+
+    /// <summary>Three linear layers of the same x; the engine's own operators compute them at once.</summary>
+    public (Value First, Value Second, Value Third) Linear(Value x, (string First, string Second, string Third) names, bool bias)
     {
-        var product = Project(x, name + ".weight");
-        return bias ? _graph.Op("Add", [product, this[name + ".bias"]]) : product;
+        if (!_direct) return (Linear(x, names.First, bias), Linear(x, names.Second, bias), Linear(x, names.Third, bias));
+        string first = _graph.NewName("LinearThree"), second = _graph.NewName("LinearThree"), third = _graph.NewName("LinearThree");
+        _graph.Node("sapo.LinearThree", [x, this[names.First + ".weight"], this[names.Second + ".weight"], this[names.Third + ".weight"]], [first, second, third]);
+        return (Biased(new Value(first), names.First, bias), Biased(new Value(second), names.Second, bias), Biased(new Value(third), names.Third, bias));
+    }
+
+    /// <summary>silu(gate(x)) * up(x).</summary>
+    public Value Gated(Value x, string gate, string up, bool bias)
+    {
+        if (_direct && !bias) return _graph.Op("sapo.LinearGated", [x, this[gate + ".weight"], this[up + ".weight"]]);
+        var silu = _graph.Op("com.microsoft.QuickGelu", [Linear(x, gate, bias)], ("alpha", 1f)); // gate * sigmoid(gate)
+        return _graph.Op("Mul", [silu, Linear(x, up, bias)]);
     }
 
     /// <summary>x / sqrt(mean(x²) + epsilon) * weight over the last dimension, the mean in 32 bits.</summary>
     public Value Norm(Value x, string name) =>
-        _graph.Op("SimplifiedLayerNormalization", [x, this[name + ".weight"]], ("axis", -1), ("epsilon", (float)_config.RmsNormEpsilon), ("stash_type", 1));
+        _graph.Op("SimplifiedLayerNormalization", [x, this[name + ".weight"]], ("axis", -1), Epsilon, ("stash_type", 1));
 
     /// <summary>Adds a block's output to the residual stream and normalizes the sum.</summary>
     /// <returns>The normalized sum, and the sum.</returns>
     public (Value Normed, Value Residual) AddAndNorm(Value residual, Value added, string name)
     {
-        string normed = _graph.NewName("SkipSimplifiedLayerNormalization"), sum = _graph.NewName("Residual");
-        _graph.Node("com.microsoft.SkipSimplifiedLayerNormalization", [residual, added, this[name + ".weight"]], [normed, "", "", sum], ("epsilon", (float)_config.RmsNormEpsilon));
+        string normed = _graph.NewName("AddNorm"), sum = _graph.NewName("Residual");
+        if (_direct) _graph.Node("sapo.AddNorm", [residual, added, this[name + ".weight"]], [normed, sum], Epsilon);
+        else _graph.Node("com.microsoft.SkipSimplifiedLayerNormalization", [residual, added, this[name + ".weight"]], [normed, "", "", sum], Epsilon);
         return (new Value(normed), new Value(sum));
     }
+
+    private Value Biased(Value product, string name, bool bias) => bias ? _graph.Op("Add", [product, this[name + ".bias"]]) : product;
 
     private static ElementType TypeOf(WeightType type) => type switch
     {

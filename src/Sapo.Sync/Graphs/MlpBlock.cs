@@ -17,11 +17,6 @@ internal sealed class MlpBlock(GraphBuilder graph, ModelConfig config, Checkpoin
     }
 
     /// <summary>The same function of the parameters that begin with <paramref name="prefix"/>: also an expert's.</summary>
-    public Value Gated(Value x, string prefix, bool bias)
-    {
-        var gate = weights.Linear(x, prefix + "gate_proj", bias);
-        var silu = graph.Op("com.microsoft.QuickGelu", [gate], ("alpha", 1f)); // gate * sigmoid(gate)
-        var gated = graph.Op("Mul", [silu, weights.Linear(x, prefix + "up_proj", bias)]);
-        return weights.Linear(gated, prefix + "down_proj", bias);
-    }
+    public Value Gated(Value x, string prefix, bool bias) =>
+        weights.Linear(weights.Gated(x, prefix + "gate_proj", prefix + "up_proj", bias), prefix + "down_proj", bias);
 }

@@ -39,6 +39,7 @@ internal sealed class OnnxGraphWriter
         var graph = new GraphBuilder("decode");
         var ids = graph.Input("input_ids", ElementType.Int64, "batch", "sequence");
         var lengths = new CacheLengths(graph.Input("seqlens_k", ElementType.Int32, "batch"), graph.Input("total_sequence_length", ElementType.Int32));
+        if (direct) lengths = lengths with { Shared = (graph.Input("shared_with", ElementType.Int32, "batch"), graph.Input("shared_lengths", ElementType.Int32, "batch")) };
         var lastIndex = graph.Input("last_index", ElementType.Int64, "batch");
         var inputs = DeclareDrawInputs(graph);
         var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced, direct);

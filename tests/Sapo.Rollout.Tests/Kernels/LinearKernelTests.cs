@@ -127,10 +127,12 @@ public sealed unsafe class LinearKernelTests
     private static float[] Product(float[] x, int rows, float[] weight, int height, int width, int cut)
     {
         var y = new float[rows * height];
+        using var panels = new NativeBuffer<float>(LinearKernel.PanelFloats(rows, width));
         fixed (float* px = x, pw = weight, py = y)
         {
-            LinearKernel.Multiply(px, rows, pw, height, width, 0, cut, py);
-            LinearKernel.Multiply(px, rows, pw, height, width, cut, height, py);
+            LinearKernel.Pack(px, rows, width, panels.Pointer);
+            LinearKernel.Multiply(panels.Pointer, rows, pw, height, width, 0, cut, py);
+            LinearKernel.Multiply(panels.Pointer, rows, pw, height, width, cut, height, py);
         }
         return y;
     }
