@@ -5,7 +5,8 @@
 //   scores ──mask, softmax──> weights ──times the values──> [size]
 //
 // Both products are sums of vectors, each times a number: over a head's elements for scores, over positions for the result.
-// They go through one loop, for two queries at a time, so that a vector that was loaded serves both.
+// They go through one loop, for four queries at a time, so that a vector that was loaded serves all of them. While it computes scores
+// it fetches the values, and while it weighs values the keys of what is computed next: a decode step waits for memory otherwise.
 // Sequences that began as copies of one prompt read its keys and values from one of them, while they are in the processor's cache.
 // Every query takes the same steps in the same order whatever the others are: its result depends neither on the batch, nor on how
 // a prompt was cut into pieces, nor on whose copy was read.
@@ -13,6 +14,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Sapo.Rollout.Kernels;
 
@@ -86,61 +88,66 @@ internal static unsafe class AttentionKernel
     /// <summary>Positions of a block of the key cache.</summary>
     public const int Block = Lanes;
 
-    private const int Lanes = 16, Half = Lanes / 2, VectorsAtOnce = 4;
+    private const int Lanes = 16, Half = Lanes / 2, VectorsAtOnce = 4, RowsAtOnce = 4;
     private const int StackFloats = 16 * 1024; // scores beyond this go to the heap
 
     /// <summary>Computes one sequence's heads that share a key-value head. Needs about 70 KiB of stack.</summary>
     /// <param name="call">The call; its lengths are checked.</param>
     /// <param name="sequence">Index of the sequence.</param>
     /// <param name="head">Index of the key-value head.</param>
+    /// <param name="next">What this thread computes next, whose keys are fetched; anything of the call.</param>
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Attend(in AttentionCall call, int sequence, int head)
+    public static void Attend(in AttentionCall call, int sequence, int head, (int Sequence, int Head) next)
     {
         var length = call.LastPositions[sequence] + 1;
         var stride = (length + Lanes - 1) / Lanes * Lanes;
-        var needed = 2 * (stride + call.Size) + Lanes;
+        var needed = RowsAtOnce * (2 * call.Size + stride) + Lanes;
         var onHeap = needed > StackFloats ? (float*)NativeMemory.Alloc((nuint)needed, sizeof(float)) : null;
         var onStack = stackalloc float[onHeap is null ? needed : 1];
         var queries = (float*)(((nuint)(onHeap is null ? onStack : onHeap) + 63) & ~(nuint)63);
-        var cache = CacheOf(call, sequence, head);
+        var work = new Rows { Queries = queries, Results = queries + RowsAtOnce * call.Size, Scores = queries + 2 * RowsAtOnce * call.Size, Stride = stride };
+        Cache cache = CacheOf(call, sequence, head), following = CacheOf(call, next.Sequence, next.Head);
         Append(call, sequence, head, cache, queries);
-        for (var row = 0; row < call.Tokens * (call.Heads / call.KeyValueHeads); row += 2) Attend(call, sequence, head, row, cache, queries, queries + 2 * call.Size, stride);
+        var rows = call.Tokens * (call.Heads / call.KeyValueHeads);
+        for (var row = 0; row < rows; row += RowsAtOnce)
+        {
+            work.Count = Math.Min(RowsAtOnce, rows - row);
+            var last = row + work.Count == rows;
+            Attend(call, sequence, head, row, cache, work, last ? following.Keys + (nint)following.Shared * call.Size : null);
+        }
         NativeMemory.Free(onHeap);
     }
 
-    // Two queries, or the last one alone.
+    // Up to four queries.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attend(in AttentionCall call, int sequence, int head, int row, in Cache cache, float* queries, float* scores, int stride)
+    private static void Attend(in AttentionCall call, int sequence, int head, int row, in Cache cache, in Rows work, float* nextKeys)
     {
         int shared = call.Heads / call.KeyValueHeads, size = call.Size, past = call.LastPositions[sequence] + 1 - call.Tokens;
-        var two = row + 1 < call.Tokens * shared;
-        int position = past + row / shared, otherPosition = past + (row + (two ? 1 : 0)) / shared;
-        float* otherQuery = two ? queries + size : queries, otherScores = two ? scores + stride : scores;
-        float* result = Place(call, call.Output, call.Heads, sequence, row / shared, head * shared + row % shared), otherResult = null;
-        Turn(call, Place(call, call.Queries, call.Heads, sequence, row / shared, head * shared + row % shared), call.QueryNorm, position, call.Scale, queries);
-        if (two)
-        {
-            Turn(call, Place(call, call.Queries, call.Heads, sequence, (row + 1) / shared, head * shared + (row + 1) % shared), call.QueryNorm, otherPosition, call.Scale, otherQuery);
-            otherResult = Place(call, call.Output, call.Heads, sequence, (row + 1) / shared, head * shared + (row + 1) % shared);
-        }
+        for (var i = 0; i < work.Count; i++)
+            Turn(call, Place(call, call.Queries, call.Heads, sequence, (row + i) / shared, head * shared + (row + i) % shared), call.QueryNorm, past + (row + i) / shared, call.Scale, work.Queries + i * size);
 
-        // Positions that either sees, widened to whole blocks; what a block holds beyond a query's own position is masked.
-        int begin = FirstSeen(call, position) / Block * Block, end = (otherPosition + Block) / Block * Block, middle = Math.Clamp(cache.Shared, begin, end);
-        Score(cache.SharedKeys, size, begin, middle, queries, otherQuery, scores, otherScores);
-        Score(cache.Keys, size, middle, end, queries, otherQuery, scores, otherScores);
-        var factor = 1 / Softmax(scores, begin, FirstSeen(call, position), position, end);
-        var otherFactor = two ? 1 / Softmax(otherScores, begin, FirstSeen(call, otherPosition), otherPosition, end) : 0;
-        middle = Math.Min(middle, otherPosition + 1);
+        // Positions that any of them sees, widened to whole blocks; what a block holds beyond a query's own position is masked.
+        int last = past + (row + work.Count - 1) / shared, begin = FirstSeen(call, past + row / shared) / Block * Block, end = (last + Block) / Block * Block;
+        var middle = Math.Clamp(cache.Shared, begin, end);
+        var ahead = row == 0 ? cache.Values + (nint)middle * size : null;
+        Score(cache.SharedKeys, size, begin, middle, work, ref ahead);
+        Score(cache.Keys, size, middle, end, work, ref ahead);
+        var factors = stackalloc float[RowsAtOnce];
+        for (var i = 0; i < work.Count; i++)
+        {
+            var position = past + (row + i) / shared;
+            factors[i] = 1 / Softmax(work.Scores + (nint)i * work.Stride, begin, FirstSeen(call, position), position, end);
+        }
+        middle = Math.Min(middle, last + 1);
         for (var column = 0; column < size; column += VectorsAtOnce * Lanes)
         {
             var vectors = Math.Min(VectorsAtOnce, (size - column) / Lanes);
-            float* sums = result + column, otherSums = two ? otherResult + column : null;
-            Sum(cache.SharedValues + (nint)begin * size + column, size, Lanes, middle - begin, scores + begin, otherScores + begin, vectors, add: false, sums, otherSums);
-            Sum(cache.Values + (nint)middle * size + column, size, Lanes, otherPosition + 1 - middle, scores + middle, otherScores + middle, vectors, add: true, sums, otherSums);
+            Sum(cache.SharedValues + (nint)begin * size + column, size, Lanes, middle - begin, work.Scores + begin, work.Stride, work.Count, vectors, add: false, work.Results + column, size, ref nextKeys);
+            Sum(cache.Values + (nint)middle * size + column, size, Lanes, last + 1 - middle, work.Scores + middle, work.Stride, work.Count, vectors, add: true, work.Results + column, size, ref nextKeys);
         }
-        VectorMath.Multiply(result, size, factor);
-        if (two) VectorMath.Multiply(otherResult, size, otherFactor);
+        for (var i = 0; i < work.Count; i++)
+            VectorMath.Multiply(work.Results + i * size, size, factors[i], Place(call, call.Output, call.Heads, sequence, (row + i) / shared, head * shared + (row + i) % shared));
     }
 
     private static Cache CacheOf(in AttentionCall call, int sequence, int head)
@@ -195,12 +202,12 @@ internal static unsafe class AttentionKernel
 
     // Scores of whole blocks.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Score(float* keys, int size, int from, int to, float* query, float* otherQuery, float* scores, float* otherScores)
+    private static void Score(float* keys, int size, int from, int to, in Rows work, ref float* ahead)
     {
         for (var position = from; position < to; position += VectorsAtOnce * Block)
         {
             var blocks = Math.Min(VectorsAtOnce, (to - position) / Block);
-            Sum(keys + (nint)position * size, Block, (nint)Block * size, size, query, otherQuery, blocks, add: false, scores + position, otherScores + position);
+            Sum(keys + (nint)position * size, Block, (nint)Block * size, size, work.Queries, size, work.Count, blocks, add: false, work.Scores + position, work.Stride, ref ahead);
         }
     }
 
@@ -208,48 +215,71 @@ internal static unsafe class AttentionKernel
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Softmax(float* scores, int begin, int from, int position, int end)
     {
-        for (var i = begin; i < from; i++) scores[i] = float.NegativeInfinity;
-        for (var i = position + 1; i < end; i++) scores[i] = float.NegativeInfinity;
+        var (first, last) = (Vector512.Create(from), Vector512.Create(position));
         var largest = Vector512.Create(float.NegativeInfinity);
-        for (var i = begin; i < end; i += Lanes) largest = Vector512.Max(largest, Vector512.Load(scores + i));
-        var most = float.NegativeInfinity;
-        for (var lane = 0; lane < Lanes; lane++) most = MathF.Max(most, largest[lane]);
-        var (shift, sum) = (Vector512.Create(most), Vector512<float>.Zero);
         for (var i = begin; i < end; i += Lanes)
         {
-            var weight = Vector512.Exp(Vector512.Load(scores + i) - shift);
+            var place = Vector512<int>.Indices + Vector512.Create(i);
+            var seen = Vector512.GreaterThanOrEqual(place, first) & Vector512.LessThanOrEqual(place, last);
+            var score = Vector512.ConditionalSelect(seen.AsSingle(), Vector512.Load(scores + i), Vector512.Create(float.NegativeInfinity));
+            score.Store(scores + i);
+            largest = Vector512.MaxNative(largest, score); // a NaN that is passed over here makes the sum NaN
+        }
+        var (shift, sum) = (Vector512.Create(VectorMath.Largest(largest)), Vector512<float>.Zero);
+        for (var i = begin; i < end; i += Lanes)
+        {
+            var weight = VectorMath.Exp(Vector512.Load(scores + i) - shift);
             weight.Store(scores + i);
             sum += weight;
         }
         return Vector512.Sum(sum);
     }
 
-    // results[16 v + lane] (+)= sum over i of weights[i] * m[i * step + v * gap + lane], for one or two lists of weights and up to 4 vectors.
+    // results[row][16 v + lane] (+)= sum over i of weights[row][i] * m[i * step + v * gap + lane], for up to 4 rows and 4 vectors.
+    // Beside each i the next two lines at ahead are fetched, unless it is null.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Sum(float* m, nint step, nint gap, int count, float* weights, float* otherWeights, int vectors, bool add, float* results, float* otherResults)
+    private static void Sum(float* m, nint step, nint gap, int count, float* weights, int weightStride, int rows, int vectors, bool add, float* results, int resultStride, ref float* ahead)
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        Vector512<float> c0 = default, c1 = default, c2 = default, c3 = default, d0 = default, d1 = default, d2 = default, d3 = default;
         if (add)
         {
             Load(results, vectors, ref a0, ref a1, ref a2, ref a3);
-            if (otherResults is not null) Load(otherResults, vectors, ref b0, ref b1, ref b2, ref b3);
+            if (rows > 1) Load(results + resultStride, vectors, ref b0, ref b1, ref b2, ref b3);
+            if (rows > 2) Load(results + 2 * resultStride, vectors, ref c0, ref c1, ref c2, ref c3);
+            if (rows > 3) Load(results + 3 * resultStride, vectors, ref d0, ref d1, ref d2, ref d3);
         }
+        float* second = weights + (rows > 1 ? weightStride : 0), third = weights + (rows > 2 ? 2 * weightStride : 0), fourth = weights + (rows > 3 ? 3 * weightStride : 0);
+        var fetched = ahead;
         for (var i = 0; i < count; i++, m += step)
         {
-            Vector512<float> a = Vector512.Create(weights[i]), b = Vector512.Create(otherWeights[i]), v = Vector512.Load(m);
+            if (fetched is not null)
+            {
+                Sse.Prefetch0(fetched);
+                Sse.Prefetch0(fetched + Lanes);
+                fetched += 2 * Lanes;
+            }
+            Vector512<float> a = Vector512.Create(weights[i]), b = Vector512.Create(second[i]), c = Vector512.Create(third[i]), d = Vector512.Create(fourth[i]), v = Vector512.Load(m);
             (a0, b0) = (Vector512.FusedMultiplyAdd(a, v, a0), Vector512.FusedMultiplyAdd(b, v, b0));
+            if (rows > 2) (c0, d0) = (Vector512.FusedMultiplyAdd(c, v, c0), Vector512.FusedMultiplyAdd(d, v, d0));
             if (vectors == 1) continue;
             v = Vector512.Load(m + gap);
             (a1, b1) = (Vector512.FusedMultiplyAdd(a, v, a1), Vector512.FusedMultiplyAdd(b, v, b1));
+            if (rows > 2) (c1, d1) = (Vector512.FusedMultiplyAdd(c, v, c1), Vector512.FusedMultiplyAdd(d, v, d1));
             if (vectors == 2) continue;
             v = Vector512.Load(m + 2 * gap);
             (a2, b2) = (Vector512.FusedMultiplyAdd(a, v, a2), Vector512.FusedMultiplyAdd(b, v, b2));
+            if (rows > 2) (c2, d2) = (Vector512.FusedMultiplyAdd(c, v, c2), Vector512.FusedMultiplyAdd(d, v, d2));
             if (vectors == 3) continue;
             v = Vector512.Load(m + 3 * gap);
             (a3, b3) = (Vector512.FusedMultiplyAdd(a, v, a3), Vector512.FusedMultiplyAdd(b, v, b3));
+            if (rows > 2) (c3, d3) = (Vector512.FusedMultiplyAdd(c, v, c3), Vector512.FusedMultiplyAdd(d, v, d3));
         }
+        ahead = fetched;
         Store(results, vectors, a0, a1, a2, a3);
-        if (otherResults is not null) Store(otherResults, vectors, b0, b1, b2, b3);
+        if (rows > 1) Store(results + resultStride, vectors, b0, b1, b2, b3);
+        if (rows > 2) Store(results + 2 * resultStride, vectors, c0, c1, c2, c3);
+        if (rows > 3) Store(results + 3 * resultStride, vectors, d0, d1, d2, d3);
     }
 
     private static void Load(float* results, int vectors, ref Vector512<float> v0, ref Vector512<float> v1, ref Vector512<float> v2, ref Vector512<float> v3)
@@ -273,5 +303,12 @@ internal static unsafe class AttentionKernel
     {
         public float* Keys, Values, SharedKeys, SharedValues;
         public int Shared;
+    }
+
+    // What up to four queries are computed in: [4][size], [4][size] and [4][stride].
+    private struct Rows
+    {
+        public float* Queries, Results, Scores;
+        public int Stride, Count;
     }
 }

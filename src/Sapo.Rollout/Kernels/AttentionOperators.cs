@@ -101,15 +101,23 @@ internal static unsafe class AttentionOperators
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attend(Attention* attention, int from, int to)
     {
-        var heads = attention->Call.KeyValueHeads;
-        int* sequences = attention->Sequences, with = attention->Call.SharedWith;
+        var next = PieceOf(attention, from);
         for (var piece = from; piece < to; piece++)
         {
-            var any = sequences[piece / heads];
-            var cluster = attention->Clusters[any + with[any]];
-            var (head, member) = Math.DivRem(piece - cluster.First * heads, cluster.Size);
-            AttentionKernel.Attend(attention->Call, sequences[cluster.First + member], head);
+            var (sequence, head) = next;
+            if (piece + 1 < to) next = PieceOf(attention, piece + 1);
+            AttentionKernel.Attend(attention->Call, sequence, head, next);
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (int Sequence, int Head) PieceOf(Attention* attention, int piece)
+    {
+        var heads = attention->Call.KeyValueHeads;
+        var any = attention->Sequences[piece / heads];
+        var cluster = attention->Clusters[any + attention->Call.SharedWith[any]];
+        var (head, member) = Math.DivRem(piece - cluster.First * heads, cluster.Size);
+        return (attention->Sequences[cluster.First + member], head);
     }
 
     // What a sequence reads in another one's place lies there, and is older than this call.

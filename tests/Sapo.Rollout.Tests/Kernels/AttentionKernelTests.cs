@@ -285,7 +285,7 @@ public sealed unsafe class AttentionKernelTests
                     QueryNorm = Normed ? QueryNorm.Pointer : null, KeyNorm = Normed ? KeyNorm.Pointer : null, Epsilon = Epsilon,
                     Batch = 1, Tokens = tokens, Heads = heads, KeyValueHeads = keyValueHeads, Capacity = capacity, Size = size, Scale = Scale, Window = _window,
                 };
-                for (var head = 0; head < keyValueHeads; head++) AttentionKernel.Attend(call, 0, head);
+                for (var head = 0; head < keyValueHeads; head++) AttentionKernel.Attend(call, 0, head, next: (0, 0));
             }
             return output;
         }
