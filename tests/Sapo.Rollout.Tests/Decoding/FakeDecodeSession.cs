@@ -10,7 +10,8 @@ internal sealed class FakeCache(int rows)
 
 /// <summary>
 /// A toy model: the logits after a sequence are hashes of it and of the version. It fails where a row does not hold the
-/// positions before the one it computes, and remembers whether it ever read what another version computed.
+/// positions before the one it computes, or not what it is said to share with another, and remembers whether it ever read what
+/// another version computed.
 /// </summary>
 internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, RowBuffers rows, int vocabSize) : IDecodeSession
 {
@@ -31,6 +32,9 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
     public List<(int Row, int Count, int Position)> Prefills { get; } = [];
 
     public List<int> RowCounts { get; } = [];
+
+    /// <summary>Positions that rows could read in another row's place, over all steps.</summary>
+    public int SharedPositions { get; private set; }
 
     /// <summary>Called before each decode step.</summary>
     public Action? BeforeDecode { get; set; }
@@ -62,6 +66,7 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
         Assert.True(rowCount >= MinimumRows);
         DecodedRows += rowCount;
         RowCounts.Add(rowCount);
+        for (var row = firstRow; row < firstRow + rowCount; row++) CheckSharing(row, firstRow, rowCount);
         for (var row = firstRow; row < firstRow + rowCount; row++)
         {
             if (rows.InputIds.Span[row] == RowBuffers.IdleRow)
@@ -83,6 +88,17 @@ internal sealed class FakeDecodeSession(PolicyVersion version, FakeCache cache, 
         held.RemoveRange(position, held.Count - position);
         ReadAnotherVersion |= held.Any(entry => entry.Version != version);
         held.Add((token, version));
+    }
+
+    private void CheckSharing(int row, int firstRow, int rowCount)
+    {
+        var source = row + rows.SharedWith.Span[row];
+        if (source == row) return;
+        Assert.InRange(source, firstRow, firstRow + rowCount - 1);
+        var length = rows.SharedLengths.Span[row];
+        Assert.Equal(length, cache.Rows[row].Take(length).Count());
+        Assert.Equal(cache.Rows[row].Take(length), cache.Rows[source].Take(length));
+        SharedPositions += length;
     }
 
     private void Sample(int row, bool truncate)

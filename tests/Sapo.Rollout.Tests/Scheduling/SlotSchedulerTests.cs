@@ -38,6 +38,17 @@ public sealed class SlotSchedulerTests
     }
 
     [Fact]
+    public async Task GenerateAsync_Group_SharesThePromptOfOneRow()
+    {
+        const int Length = 6, GroupSize = 4, Steps = 5;
+        await using var harness = new SchedulerHarness(slots: 8);
+        await harness.Generate(SchedulerHarness.Prompt(1, Length), GroupSize, Steps);
+        Assert.Equal((GroupSize - 1) * Steps * (Length - 1), harness.Session.SharedPositions);
+        await harness.Generate(SchedulerHarness.Prompt(2, Length), groupSize: 1, Steps);
+        Assert.Equal((GroupSize - 1) * Steps * (Length - 1), harness.Session.SharedPositions);
+    }
+
+    [Fact]
     public async Task GenerateAsync_PromptsThatBeginAlike_ComputeTheCommonPartOnce()
     {
         await using var harness = new SchedulerHarness(slots: 2);

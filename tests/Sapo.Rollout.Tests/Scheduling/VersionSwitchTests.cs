@@ -121,6 +121,19 @@ public sealed class VersionSwitchTests
     }
 
     [Fact]
+    public async Task SwitchAsync_GroupPartlyStartedInFlight_SharesOnlyPromptsOfOneVersion()
+    {
+        await using var run = new GatedRun(inFlight: true, recompute: false, groupSize: 30, stopTokens: [1, 5, 9]); // completions of many lengths
+        await run.StepAsync(3);
+        await run.SwitchAsync(New);
+        run.Open();
+        var versions = (await run.Early).Completions.Select(completion => completion.VersionSpans.Select(span => span.Version).ToArray()).ToList();
+        Assert.Contains([Old, New], versions); // went on beside those that started anew; the session refuses a prompt that is not the same
+        Assert.Contains([New], versions);
+        Assert.True(run.Successor.SharedPositions > 0);
+    }
+
+    [Fact]
     public async Task SwitchAsync_SameVersion_TakesTheOldSessionsPlaceWithoutATrace()
     {
         await using var undisturbed = new SchedulerHarness(slots: 6);
@@ -298,10 +311,10 @@ public sealed class VersionSwitchTests
         private readonly SemaphoreSlim _steps = new(0), _waiting = new(0);
         private volatile bool _open;
 
-        public GatedRun(bool inFlight, bool recompute, int groupSize = 3)
+        public GatedRun(bool inFlight, bool recompute, int groupSize = 3, params int[] stopTokens)
         {
             Harness = new SchedulerHarness(slots: 6, inFlight: inFlight, recompute: recompute, prepare: Gate);
-            Early = Harness.Generate(Prompt(1, 4), groupSize, maxNewTokens: 20);
+            Early = Harness.Generate(new GenerationRequest(Prompt(1, 4), groupSize, new SamplingOptions { StopTokenIds = stopTokens }), maxNewTokens: 20);
         }
 
         public SchedulerHarness Harness { get; }
