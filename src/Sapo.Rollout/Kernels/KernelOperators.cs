@@ -52,5 +52,6 @@ internal static unsafe class KernelOperators
         OrtOperator.Create(
             "Attention\0"u8, threads, [Float, Float, Float, Float, Float, Integer, Integer, Float, Float, Integer, Integer, Float, Float], optionalInputs: 2, [Float, Float, Float],
             &AttentionOperators.CreateAttention, &AttentionOperators.ComputeAttention),
+        SamplingOperators.Create(threads),
     ];
 }

@@ -11,7 +11,7 @@ namespace Sapo.Rollout.Kernels;
 internal unsafe struct OrtOperator
 {
     /// <summary>More inputs or outputs are not foreseen.</summary>
-    public const int MostTensors = 16;
+    public const int MostTensors = 24;
 
     private uint _version;
     private nint _createKernel;

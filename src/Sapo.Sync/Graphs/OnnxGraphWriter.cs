@@ -12,6 +12,18 @@ namespace Sapo.Sync.Graphs;
 /// <summary>Writes the ONNX graphs of a model. Their initializers point into model.safetensors, so they depend on the model and its file's layout alone, not on the weights.</summary>
 internal sealed class OnnxGraphWriter
 {
+    // In the order of SampledTokens.
+    private static readonly (string Name, ElementType Type, Dimension[] Shape)[] SampledOutputs =
+    [
+        ("sampled_token", ElementType.Int64, ["batch"]),
+        ("sampled_logprob", ElementType.Float, ["batch"]),
+        ("untruncated_logprob", ElementType.Float, ["batch"]),
+        ("kept_count", ElementType.Int64, ["batch"]),
+        ("kept_ids", ElementType.Int64, ["batch", "kept"]),
+        ("alternative_ids", ElementType.Int64, ["batch", "listed"]),
+        ("alternative_logprobs", ElementType.Float, ["batch", "listed"]),
+    ];
+
     private readonly ModelConfig _config;
     private readonly IReadOnlyDictionary<string, long> _fileOffsets;
     private readonly int _positions;
@@ -45,7 +57,7 @@ internal sealed class OnnxGraphWriter
         var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced, direct);
         var hidden = layers.Write(ids, lengths, _positions);
         var logits = layers.Logits(layers.AtPosition(hidden, lastIndex));
-        DeclareSampled(graph, new SamplingHead(graph, _config.VocabSize, inputs).Write(logits));
+        WriteHead(graph, logits, _config.VocabSize, inputs, direct);
         return graph.WriteModel();
     }
 
@@ -81,13 +93,15 @@ internal sealed class OnnxGraphWriter
         return graph.WriteModel();
     }
 
-    /// <summary>The sampling head alone, over an input <c>logits</c> [batch, vocabulary]: what tests of the head run.</summary>
-    public static byte[] HeadGraph(int vocabulary)
+    /// <summary>The sampling head alone, over an input <c>logits</c> [batch, vocabulary]: for stock graphs, and for tests of the head.</summary>
+    /// <param name="vocabulary">Number of ids.</param>
+    /// <param name="direct">Whether the head is the engine's own operator, as in decode.direct.onnx.</param>
+    public static byte[] HeadGraph(int vocabulary, bool direct = false)
     {
         var graph = new GraphBuilder("head");
         var logits = graph.Input("logits", ElementType.Float, "batch", vocabulary);
         var inputs = DeclareDrawInputs(graph);
-        DeclareSampled(graph, new SamplingHead(graph, vocabulary, inputs).Write(logits));
+        WriteHead(graph, logits, vocabulary, inputs, direct);
         return graph.WriteModel();
     }
 
@@ -146,14 +160,20 @@ internal sealed class OnnxGraphWriter
             perRow("forced_token", ElementType.Int64), perRow("alternatives", ElementType.Int64));
     }
 
+    private static void WriteHead(GraphBuilder graph, Value logits, int vocabulary, DrawInputs inputs, bool direct)
+    {
+        if (!direct)
+        {
+            DeclareSampled(graph, new SamplingHead(graph, vocabulary, inputs).Write(logits));
+            return;
+        }
+        SamplingHead.WriteDirect(graph, logits, inputs, [.. SampledOutputs.Select(output => output.Name)]);
+        foreach (var (name, type, shape) in SampledOutputs) graph.Output(name, type, shape);
+    }
+
     private static void DeclareSampled(GraphBuilder graph, SampledTokens sampled)
     {
-        graph.Output("sampled_token", sampled.Token, ElementType.Int64, "batch");
-        graph.Output("sampled_logprob", sampled.LogProb, ElementType.Float, "batch");
-        graph.Output("untruncated_logprob", sampled.UntruncatedLogProb, ElementType.Float, "batch");
-        graph.Output("kept_count", sampled.KeptCount, ElementType.Int64, "batch");
-        graph.Output("kept_ids", sampled.KeptIds, ElementType.Int64, "batch", "kept");
-        graph.Output("alternative_ids", sampled.AlternativeIds, ElementType.Int64, "batch", "listed");
-        graph.Output("alternative_logprobs", sampled.AlternativeLogProbs, ElementType.Float, "batch", "listed");
+        Value[] values = [sampled.Token, sampled.LogProb, sampled.UntruncatedLogProb, sampled.KeptCount, sampled.KeptIds, sampled.AlternativeIds, sampled.AlternativeLogProbs];
+        foreach (var (value, (name, type, shape)) in values.Zip(SampledOutputs)) graph.Output(name, value, type, shape);
     }
 }

@@ -4,6 +4,7 @@
 // What stands in brackets is skipped when no row asks for it.
 // Greedy rows (temperature 0) take the largest logit; rows with a forced token take that.
 // A NaN among a row's logits makes the row's log-probs NaN: the engine refuses such a row.
+// In decode.direct.onnx all of it is one node, sapo.Sample, which computes the same by kernels of the engine.
 using Sapo.Sync.Onnx;
 
 namespace Sapo.Sync.Graphs;
@@ -31,6 +32,25 @@ internal sealed record SampledTokens(Value Token, Value LogProb, Value Untruncat
 /// <summary>Writes the sampling head over logits [B, vocabulary].</summary>
 internal sealed class SamplingHead(GraphBuilder graph, int vocabulary, DrawInputs inputs)
 {
+    /// <summary>Writes the head as the engine's own operator.</summary>
+    /// <param name="graph">The graph.</param>
+    /// <param name="logits">Float [B, vocabulary].</param>
+    /// <param name="inputs">What draws depend on.</param>
+    /// <param name="outputs">Names for what <see cref="SampledTokens"/> lists, in its order.</param>
+    public static void WriteDirect(GraphBuilder graph, Value logits, DrawInputs inputs, ReadOnlySpan<string> outputs)
+    {
+        graph.Scope = "sampling";
+        var (penalties, cuts) = (inputs.Penalties, inputs.Cuts);
+        graph.Node(
+            "sapo.Sample",
+            [
+                logits, inputs.Uniform, inputs.Temperature,
+                penalties.Repetition, penalties.Frequency, penalties.Presence, penalties.History, penalties.HistoryCounts, penalties.HistoryLength,
+                cuts.TopK, cuts.TopP, cuts.MinP, cuts.MinPFirst, cuts.KeptLimit, inputs.Truncate, inputs.ForcedToken, inputs.Alternatives,
+            ],
+            outputs);
+    }
+
     /// <summary>Writes the head.</summary>
     public SampledTokens Write(Value rawLogits)
     {

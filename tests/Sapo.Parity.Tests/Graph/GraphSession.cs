@@ -1,5 +1,6 @@
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
+using Sapo.Rollout.Kernels;
 
 namespace Sapo.Parity.Graph;
 
@@ -23,10 +24,11 @@ internal sealed class GraphSession : IDisposable
                 _caches.Add(name, OrtValue.CreateAllocatedTensorValue(OrtAllocator.DefaultInstance, TensorElementType.Float, [rows, metadata.Dimensions[1], capacity, metadata.Dimensions[3]]));
     }
 
-    /// <summary>A graph without caches and external weights.</summary>
+    /// <summary>A graph without caches and external weights; it may hold operators of our own.</summary>
     public GraphSession(byte[] model)
     {
         using var options = SingleThread();
+        KernelOperators.Register(options, threads: 1);
         _session = new InferenceSession(model, options);
     }
 

@@ -12,14 +12,15 @@ public sealed class LargeVocabularyTests
     private const double EdgeTolerance = 1e-6; // the reference set's own for draws in float32
     private const double CriticalAt31 = 84.2; // chi-square with 31 degrees of freedom is above it once in a million; the draws are always the same, so the test never wavers, and another set of vectors passes too
 
-    [Fact]
+    [Theory]
+    [InlineData(false), InlineData(true)]
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Draw_FullVocabulary_HasItsEdgesWhereFloat64HasThem()
+    public void Draw_FullVocabulary_HasItsEdgesWhereFloat64HasThem(bool direct)
     {
         var checkedVectors = 0;
         foreach (var (what, logits, cumulative) in Distributions())
         {
-            using var head = new GraphSession(OnnxGraphWriter.HeadGraph(logits.Length));
+            using var head = new GraphSession(OnnxGraphWriter.HeadGraph(logits.Length, direct));
             int[] ids = [.. Enumerable.Range(1, Rows).Select(i => Array.FindIndex(cumulative, edge => edge > i / (Rows + 1.0)))];
             var found = Edges(head, logits, ids, cumulative);
             var error = ids.Zip(found, (id, edge) => Math.Abs(edge - cumulative[id])).Max();
@@ -30,15 +31,16 @@ public sealed class LargeVocabularyTests
         Golden.Report("edges over a full vocabulary", checkedVectors);
     }
 
-    [Fact]
+    [Theory]
+    [InlineData(false), InlineData(true)]
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Draw_FullVocabulary_GivesTokensAsOftenAsTheirProbabilities()
+    public void Draw_FullVocabulary_GivesTokensAsOftenAsTheirProbabilities(bool direct)
     {
         const int Bins = 32, Draws = 64 * Bins;
         var checkedVectors = 0;
         foreach (var (what, logits, cumulative) in Distributions())
         {
-            using var head = new GraphSession(OnnxGraphWriter.HeadGraph(logits.Length));
+            using var head = new GraphSession(OnnxGraphWriter.HeadGraph(logits.Length, direct));
             var (counts, masses) = (new double[Bins], new double[Bins]);
             for (var id = 0; id < logits.Length; id++) masses[Bin(id)] += cumulative[id] - (id == 0 ? 0 : cumulative[id - 1]);
             for (var first = 0; first < Draws; first += Rows)

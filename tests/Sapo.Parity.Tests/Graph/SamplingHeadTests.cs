@@ -3,7 +3,7 @@ using Sapo.Sync.Graphs;
 
 namespace Sapo.Parity.Graph;
 
-/// <summary>The sampling head alone, run by ONNX Runtime, against distributions by Hugging Face transformers and draws in float64.</summary>
+/// <summary>The sampling head alone, in standard operators and (direct) as our own, run by ONNX Runtime, against distributions by Hugging Face transformers and draws in float64.</summary>
 public sealed class SamplingHeadTests
 {
     private const double LogProbTolerance = 1e-5; // rounding of float32 log-probs down to about -100
@@ -12,16 +12,16 @@ public sealed class SamplingHeadTests
     private const double MassRounding = 1e-5; // error of a float32 share of probability over a large vocabulary
 
     [Theory]
-    [InlineData("transformers.json", false)]
-    [InlineData("vllm.json", true)] // min-p before top-k and top-p
+    [InlineData("transformers.json", false, false), InlineData("transformers.json", false, true)]
+    [InlineData("vllm.json", true, false), InlineData("vllm.json", true, true)] // min-p before top-k and top-p
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Head_AnyOptions_GivesTheReferenceDistribution(string file, bool minPFirst)
+    public void Head_AnyOptions_GivesTheReferenceDistribution(string file, bool minPFirst, bool direct)
     {
         var logitsByName = LogitsByName();
         var (cases, unsure) = (0, 0);
         foreach (var group in Elements(file, "cases").GroupBy(item => item.GetProperty("logits").GetString()!, StringComparer.Ordinal))
         {
-            using var head = Head(logitsByName[group.Key].Length);
+            using var head = Head(logitsByName[group.Key].Length, direct);
             foreach (var item in group)
             {
                 cases++;
@@ -31,9 +31,10 @@ public sealed class SamplingHeadTests
         Golden.Report($"distributions of {file}, {unsure} of them cut so near to a token that either side is right,", cases);
     }
 
-    [Fact]
+    [Theory]
+    [InlineData(false), InlineData(true)]
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Head_RowsOfManyKinds_DoNotChangeEachOther()
+    public void Head_RowsOfManyKinds_DoNotChangeEachOther(bool direct)
     {
         var logitsByName = LogitsByName();
         var batches = 0;
@@ -43,7 +44,7 @@ public sealed class SamplingHeadTests
             var logits = logitsByName[group.Key];
             SamplingCase[] rows = [.. group.Select(pair => SamplingCase.Read(pair.item.GetProperty("options"), pair.Item2))];
             float[] uniform = [.. rows.Select((_, i) => (i + 0.5f) / rows.Length)];
-            using var head = Head(logits.Length);
+            using var head = Head(logits.Length, direct);
             var together = head.Sample(Repeat(logits, rows.Length), SamplingCase.Draws(rows, uniform) with { Alternatives = [.. rows.Select((_, i) => 1 + i % 3L)] });
             for (var i = 0; i < rows.Length; i++)
             {
@@ -61,9 +62,10 @@ public sealed class SamplingHeadTests
         Golden.Report("mixed batches", batches);
     }
 
-    [Fact]
+    [Theory]
+    [InlineData(false), InlineData(true)]
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Head_GivenUniforms_DrawsTheReferenceTokens()
+    public void Head_GivenUniforms_DrawsTheReferenceTokens(bool direct)
     {
         var logitsByName = LogitsByName();
         var drawn = 0;
@@ -71,7 +73,7 @@ public sealed class SamplingHeadTests
         {
             var logits = item.TryGetProperty("logits_inline", out var inline) && inline.ValueKind == JsonValueKind.Array ? Floats(inline) : logitsByName[item.GetProperty("logits").GetString()!];
             var draws = item.GetProperty("draws").EnumerateArray().ToArray();
-            using var head = Head(logits.Length);
+            using var head = Head(logits.Length, direct);
             var options = SamplingCase.Read(item.GetProperty("options"));
             if (ReferenceDistribution.Of(logits, options).Margin < UnsafeMargin) continue;
             var sampled = head.Sample(Repeat(logits, draws.Length), SamplingCase.Draws([.. draws.Select(_ => options)], [.. draws.Select(draw => (float)draw.GetProperty("u").GetDouble())]));
@@ -85,16 +87,17 @@ public sealed class SamplingHeadTests
         Golden.Report("draws by inverse CDF", drawn);
     }
 
-    [Fact]
+    [Theory]
+    [InlineData(false), InlineData(true)]
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Head_Greedy_TakesTheLowestOfTheLargest()
+    public void Head_Greedy_TakesTheLowestOfTheLargest(bool direct)
     {
         var logitsByName = LogitsByName();
         var checkedVectors = 0;
         foreach (var item in Elements("transformers.json", "greedy"))
         {
             var logits = logitsByName[item.GetProperty("logits").GetString()!];
-            using var head = Head(logits.Length);
+            using var head = Head(logits.Length, direct);
             var sampled = head.Sample(logits, Draws.Plain(1, temperature: 0) with { Uniform = [0.9f] });
             Assert.Equal(item.GetProperty("token").GetInt64(), sampled.Token[0]);
             Assert.Equal(0, sampled.LogProb[0]);
@@ -103,14 +106,15 @@ public sealed class SamplingHeadTests
         Golden.Report("greedy vectors", checkedVectors);
     }
 
-    [Fact]
+    [Theory]
+    [InlineData(false), InlineData(true)]
     [Trait(Golden.TraitName, Golden.TraitValue)]
-    public void Head_FullVocabulary_GivesTheReferenceDrawsAndLogProbs()
+    public void Head_FullVocabulary_GivesTheReferenceDrawsAndLogProbs(bool direct)
     {
         var cases = Elements("vocabulary_151936.json", "cases").ToList();
         foreach (var group in cases.GroupBy(item => item.GetProperty("vocab").GetInt32()))
         {
-            using var head = Head(group.Key);
+            using var head = Head(group.Key, direct);
             foreach (var item in group) CheckLargeVocabulary(head, item, FormulaLogits.Make(item, group.Key));
         }
         foreach (var check in Elements("vocabulary_151936.json", "formula_check"))
@@ -119,11 +123,11 @@ public sealed class SamplingHeadTests
     }
 
     [Theory]
-    [InlineData(float.NaN)]
-    [InlineData(float.PositiveInfinity)]
-    public void Head_LogitThatIsNoNumber_MakesTheRowsLogProbsNaN(float poison)
+    [InlineData(float.NaN, false), InlineData(float.NaN, true)]
+    [InlineData(float.PositiveInfinity, false), InlineData(float.PositiveInfinity, true)]
+    public void Head_LogitThatIsNoNumber_MakesTheRowsLogProbsNaN(float poison, bool direct)
     {
-        using var head = Head(600);
+        using var head = Head(600, direct);
         float[] sound = [.. Enumerable.Range(0, 600).Select(i => i * 0.01f)], broken = [.. sound];
         broken[17] = poison;
         foreach (var truncate in new[] { false, true })
@@ -135,10 +139,11 @@ public sealed class SamplingHeadTests
         }
     }
 
-    [Fact]
-    public void Head_ForcedToken_HasItsLogProbInTheCutDistribution()
+    [Theory]
+    [InlineData(false), InlineData(true)]
+    public void Head_ForcedToken_HasItsLogProbInTheCutDistribution(bool direct)
     {
-        using var head = Head(4); // probabilities 0.4, 0.3, 0.2, 0.1; top-k 2 leaves 4/7 and 3/7
+        using var head = Head(4, direct); // probabilities 0.4, 0.3, 0.2, 0.1; top-k 2 leaves 4/7 and 3/7
         var logits = new[] { 0.4, 0.3, 0.2, 0.1 }.Select(p => (float)Math.Log(p)).ToArray();
         var draws = Draws.Plain(3) with { TopK = [2, 2, 2], Forced = [1, 2, -1], Truncate = true, KeptLimit = 3 };
         var sampled = head.Sample(Repeat(logits, 3), draws);
@@ -150,14 +155,15 @@ public sealed class SamplingHeadTests
         Assert.All(sampled.KeptIds, ids => Assert.Equal([0, 1, -1], ids));
     }
 
-    [Fact]
-    public void Head_Penalties_AreInBothLogProbsAndInTheAlternatives()
+    [Theory]
+    [InlineData(false), InlineData(true)]
+    public void Head_Penalties_AreInBothLogProbsAndInTheAlternatives(bool direct)
     {
         // Logits 2, 1, 0, -1; prompt [0], output [1, 1, 3]; repetition 1.25: 1.6, 0.8, 0, -1.25; frequency 0.5 twice for 1, once for 3:
         // 1.6, -0.2, 0, -1.75; presence 0.25: 1.6, -0.45, 0, -2.
         double[] penalised = [1.6, -0.45, 0, -2.0];
         var logSum = Math.Log(penalised.Sum(Math.Exp));
-        using var head = Head(4);
+        using var head = Head(4, direct);
         var draws = Draws.Plain(5) with
         {
             Repetition = [1.25f, 1.25f, 1.25f, 1.25f, 1], Frequency = [0.5f, 0.5f, 0.5f, 0.5f, 0], Presence = [0.25f, 0.25f, 0.25f, 0.25f, 0],
@@ -177,12 +183,12 @@ public sealed class SamplingHeadTests
     }
 
     [Theory]
-    [InlineData(600, 40)] // cut among the most likely that are sorted first
-    [InlineData(600, 520)] // all are sorted
-    [InlineData(20, 15)]
-    public void Head_KeptLimit_ListsTheMostLikelyAndCountsAll(int vocabulary, int topK)
+    [InlineData(600, 40, false), InlineData(600, 40, true)] // cut among the most likely that are sorted first
+    [InlineData(600, 520, false), InlineData(600, 520, true)] // all are sorted
+    [InlineData(20, 15, false), InlineData(20, 15, true)]
+    public void Head_KeptLimit_ListsTheMostLikelyAndCountsAll(int vocabulary, int topK, bool direct)
     {
-        using var head = Head(vocabulary);
+        using var head = Head(vocabulary, direct);
         float[] logits = [.. Enumerable.Range(0, vocabulary).Select(id => -0.01f * id)];
         foreach (var limit in new long[] { 1, 10, topK, 700 })
         {
@@ -195,10 +201,11 @@ public sealed class SamplingHeadTests
         }
     }
 
-    [Fact]
-    public void Head_WithoutTruncation_KeepsEverythingAndListsNothing()
+    [Theory]
+    [InlineData(false), InlineData(true)]
+    public void Head_WithoutTruncation_KeepsEverythingAndListsNothing(bool direct)
     {
-        using var head = Head(5);
+        using var head = Head(5, direct);
         var sampled = head.Sample(new float[10], Draws.Plain(2) with { TopK = [1, 1], Uniform = [0.5f, 0.99f] });
         Assert.Equal([2, 4], sampled.Token);
         Assert.Equal([5, 5], sampled.KeptCount);
@@ -275,7 +282,7 @@ public sealed class SamplingHeadTests
         Assert.Equal((item.GetProperty("kept_id_sum").GetInt64(), item.GetProperty("kept_first").GetInt64(), item.GetProperty("kept_last").GetInt64()), (ids.Sum(), ids.Min(), ids.Max()));
     }
 
-    private static GraphSession Head(int vocabulary) => new(OnnxGraphWriter.HeadGraph(vocabulary));
+    private static GraphSession Head(int vocabulary, bool direct) => new(OnnxGraphWriter.HeadGraph(vocabulary, direct));
 
     private static float[] Repeat(float[] logits, int rows) => [.. Enumerable.Repeat(logits, rows).SelectMany(row => row)];
 

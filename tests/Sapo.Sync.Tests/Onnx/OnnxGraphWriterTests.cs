@@ -66,6 +66,16 @@ public sealed class OnnxGraphWriterTests
         Assert.Equal(1, direct.OperatorSets["sapo"]);
     }
 
+    [Fact]
+    public void HeadGraph_Direct_IsOneNodeWithTheSameInputsAndOutputs()
+    {
+        OnnxGraph direct = new OnnxFile(OnnxGraphWriter.HeadGraph(100, direct: true)).Graph, plain = new OnnxFile(OnnxGraphWriter.HeadGraph(100)).Graph;
+        Assert.Equal("sapo.Sample", Assert.Single(direct.Nodes).Operator);
+        Assert.Empty(direct.Initializers);
+        Assert.Equal(plain.Inputs, direct.Inputs);
+        Assert.Equal(plain.Outputs, direct.Outputs);
+    }
+
     [Theory]
     [MemberData(nameof(Configurations))]
     public void DecodeGraph_Direct_ComputesLayersWithItsOwnOperators(string name)
@@ -77,6 +87,7 @@ public sealed class OnnxGraphWriterTests
         int Of(string operation) => found.GetValueOrDefault(operation);
         Assert.Equal((config.LayerCount, config.LayerCount, 2 * config.LayerCount), (Of("sapo.LinearThree"), Of("sapo.Attention"), Of("sapo.AddNorm")));
         Assert.Equal((config.MlpBias ? 0 : gated, config.MlpBias ? gated : 0), (Of("sapo.LinearGated"), Of("com.microsoft.QuickGelu")));
+        Assert.Equal((1, 0), (Of("sapo.Sample"), Of("LogSoftmax")));
         Assert.Equal((0, 0, 0), (Of("com.microsoft.FusedMatMul"), Of("com.microsoft.GroupQueryAttention"), Of("com.microsoft.SkipSimplifiedLayerNormalization")));
         Assert.Equal(config.QueryKeyNorm && config.HeadSize != config.CacheHeadSize ? 1 + 2 * config.LayerCount : 1, Of("SimplifiedLayerNormalization"));
     }
