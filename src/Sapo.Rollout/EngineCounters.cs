@@ -42,7 +42,7 @@ public sealed record EngineCounters
     /// <summary>Seconds in copies of keys and values: prompts to their completions' slots, and slots that close up.</summary>
     public double CopySeconds { get; init; }
 
-    /// <summary>Seconds in which decoding stood still for version switches: their probes, and the switches. Keys and values computed anew count as prefill.</summary>
+    /// <summary>Seconds in which decoding stood still for version switches: probes, the switches, and giving the old version's memory back. Keys and values computed anew count as prefill.</summary>
     public double SwapSeconds { get; init; }
 
     /// <summary>Seconds the engine's thread spent on everything else while it had work: scheduling, collecting tokens, callbacks.</summary>

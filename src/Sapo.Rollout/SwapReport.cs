@@ -14,7 +14,7 @@ public sealed record SwapReport(PolicyVersion Version, double BuildMilliseconds,
     /// <summary>How long the switch itself took: next to nothing, except where running completions' keys and values are computed anew.</summary>
     public double SwitchMilliseconds { get; init; }
 
-    /// <summary>How long decoding stood still: probe and switch, and those of the prepacked session where it is built behind.</summary>
+    /// <summary>How long decoding stood still: probe and switch, and those of the prepacked session where it is built behind. The old version's memory is given back after that token.</summary>
     public double PauseMilliseconds { get; init; }
 
     /// <summary>How far the probe's log-probs lie from the learner's; null without probe sequences.</summary>

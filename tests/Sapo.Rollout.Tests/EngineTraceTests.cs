@@ -32,7 +32,7 @@ public sealed class EngineTraceTests(TinyModel model) : IClassFixture<TinyModel>
             Assert.Contains(item.GetProperty("tid").GetInt32(), threads.Keys);
         });
         Assert.Equal(
-            ["copy", "decode step", "load", "prefill", "probe", "switch", "turn"],
+            ["copy", "decode step", "load", "prefill", "probe", "retire", "switch", "turn"],
             complete.Select(item => item.GetProperty("name").GetString()!).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
         Assert.Equal(2, complete.Count(item => Name(item) == "prefill")); // once per group and version
         Assert.Equal(8, complete.Count(item => Name(item) == "copy"));

@@ -11,10 +11,11 @@ public static class ModelShapes
     {
         ["tiny"] = Qwen3(hidden: 128, layers: 4, heads: 4, keyValueHeads: 2, headSize: 32, intermediate: 384, vocabulary: 64),
         ["100m"] = Qwen3(hidden: 768, layers: 12, heads: 12, keyValueHeads: 4, headSize: 64, intermediate: 2048, vocabulary: 32_000),
+        ["100m-151k"] = Qwen3(hidden: 512, layers: 8, heads: 8, keyValueHeads: 4, headSize: 64, intermediate: 1280, vocabulary: 151_936),
         ["0.6b"] = Qwen3(hidden: 1024, layers: 28, heads: 16, keyValueHeads: 8, headSize: 128, intermediate: 3072, vocabulary: 151_936),
     };
 
-    /// <summary>tiny (the quickstart's 0.8 million parameters), 100m (100 million) and 0.6b (those of Qwen3-0.6B).</summary>
+    /// <summary>tiny (the quickstart's 0.8 million parameters), 100m (100 million), 100m-151k (as many, four fifths of them the embedding of Qwen's vocabulary) and 0.6b (those of Qwen3-0.6B).</summary>
     public static IReadOnlyList<string> Names { get; } = [.. Known.Keys];
 
     /// <summary>The shape of a name.</summary>

@@ -66,7 +66,7 @@ internal sealed class PolicySlot : IAsyncDisposable
             if (_disposal.IsCancellationRequested) throw Disposed();
             if (policy.Version == _active.Version) throw new InvalidOperationException($"Policy {policy.Version} is already being served; publish new weights under a new version.");
             if (!_swap.IsCompleted) throw new InvalidOperationException("A swap is already under way; await it before the next.");
-            _swap = swap = Task.Run(() => SwapAsync(policy, start, cancel), CancellationToken.None);
+            _swap = swap = SwapAsync(policy, start, cancel); // does nothing here but begin to load, on another thread
         }
         return await swap.ConfigureAwait(false);
     }

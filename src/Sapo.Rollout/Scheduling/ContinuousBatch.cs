@@ -136,7 +136,7 @@ internal sealed class ContinuousBatch : IDisposable
     /// <summary>Disposes the sessions that nothing runs on any more: after a step, so that a new version's first token does not wait for it.</summary>
     public void DisposeRetired()
     {
-        foreach (var session in _retired) session.Dispose();
+        foreach (var session in _retired) _runs.Retire(session);
         _retired.Clear();
     }
 

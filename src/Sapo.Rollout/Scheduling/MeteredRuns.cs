@@ -47,6 +47,15 @@ internal sealed class MeteredRuns(TimeProvider time, EngineTrace? trace)
         trace?.Add(Thread, "decode step", start, "rows", lane.Running);
     }
 
+    /// <summary>Disposes a session that another one has replaced: its weights are unmapped, which decoding waits for.</summary>
+    public void Retire(IDecodeSession session)
+    {
+        var start = time.GetTimestamp();
+        session.Dispose();
+        _counts.SwapSeconds += time.GetElapsedTime(start).TotalSeconds;
+        trace?.Add(Thread, "retire", start, "version", session.Version.Value);
+    }
+
     /// <summary>Notes a turn of the scheduler that had work: what its runs do not cover is scheduling.</summary>
     /// <param name="start">When it began.</param>
     /// <param name="busy">Slots with a completion.</param>
