@@ -11,7 +11,9 @@ namespace Sapo.Rollout.Kernels;
 /// <summary>The operator over <see cref="SamplingKernel"/>.</summary>
 internal static unsafe class SamplingOperators
 {
-    private const int InputCount = 17;
+    // Places among the inputs and outputs that are not simply one number per row.
+    private const int Logits = 0, History = 6, HistoryCounts = 7, KeptLimit = 13, Truncate = 14, Alternatives = 16, InputCount = 17;
+    private const int KeptIds = 4, AlternativeIds = 5, OutputCount = 7;
     private const int ProductsPerScore = 16, ProductsPerRanking = 1 << 19; // what they cost, in multiply-adds
 
     /// <summary>Makes the operator.</summary>
@@ -36,7 +38,7 @@ internal static unsafe class SamplingOperators
         if (!Fit(inputs)) return OrtInterface.Failure("sapo.Sample: inputs are not one per row of logits [rows, vocabulary]\0"u8);
         var sampling = new Sampling { Call = Read(inputs) };
         ref var call = ref sampling.Call;
-        var (keptLimit, alternatives) = (*(long*)inputs[13].Data, Largest((long*)inputs[16].Data, call.Rows));
+        var (keptLimit, alternatives) = (*(long*)inputs[KeptLimit].Data, Largest((long*)inputs[Alternatives].Data, call.Rows));
         if (!IsWithin(call) || keptLimit is < 0 or > int.MaxValue || alternatives > Math.Min(SamplingKernel.Candidates, call.Vocabulary))
             return OrtInterface.Failure("sapo.Sample: a token, a length of a history or the number of kept ids or alternatives is out of range\0"u8);
         (call.KeptWidth, call.Alternatives) = (call.Truncate ? (int)keptLimit : 0, (int)alternatives);
@@ -58,21 +60,24 @@ internal static unsafe class SamplingOperators
 
     private static bool Fit(OrtInterface.Tensor* inputs)
     {
-        if (inputs[0].Dimensions != 2 || inputs[0][1] < 1 || inputs[6].Dimensions != 2 || inputs[7].Count != inputs[6].Count || inputs[13].Count != 1 || inputs[14].Count != 1) return false;
-        var rows = inputs[0][0];
+        if (inputs[Logits].Dimensions != 2 || inputs[Logits][1] < 1 || inputs[KeptLimit].Count != 1 || inputs[Truncate].Count != 1) return false;
+        var rows = inputs[Logits][0];
         for (var i = 1; i < InputCount; i++)
-            if (i is not (7 or 13 or 14) && inputs[i][0] != rows || (i is not (6 or 7 or 13 or 14) && inputs[i].Dimensions != 1)) return false;
-        return true;
+        {
+            if (i is KeptLimit or Truncate) continue;
+            if (inputs[i].Dimensions != (i is History or HistoryCounts ? 2 : 1) || inputs[i][0] != rows) return false;
+        }
+        return inputs[HistoryCounts][1] == inputs[History][1];
     }
 
     private static SamplingCall Read(OrtInterface.Tensor* inputs) => new()
     {
-        Logits = inputs[0].Floats, Uniform = inputs[1].Floats, Temperature = inputs[2].Floats,
+        Logits = inputs[Logits].Floats, Uniform = inputs[1].Floats, Temperature = inputs[2].Floats,
         Repetition = inputs[3].Floats, Frequency = inputs[4].Floats, Presence = inputs[5].Floats,
-        History = (long*)inputs[6].Data, HistoryCounts = inputs[7].Floats, HistoryLength = (long*)inputs[8].Data,
+        History = (long*)inputs[History].Data, HistoryCounts = inputs[HistoryCounts].Floats, HistoryLength = (long*)inputs[8].Data,
         TopK = (long*)inputs[9].Data, TopP = inputs[10].Floats, MinP = inputs[11].Floats, MinPFirst = (bool*)inputs[12].Data,
-        Truncate = *(bool*)inputs[14].Data, Forced = (long*)inputs[15].Data,
-        Rows = inputs[0][0], Vocabulary = inputs[0][1], HistoryWidth = inputs[6][1],
+        Truncate = *(bool*)inputs[Truncate].Data, Forced = (long*)inputs[15].Data,
+        Rows = inputs[Logits][0], Vocabulary = inputs[Logits][1], HistoryWidth = inputs[History][1],
     };
 
     // Every id that is looked up.
@@ -98,11 +103,11 @@ internal static unsafe class SamplingOperators
 
     private static nint Bind(nint context, ref SamplingCall call)
     {
-        var outputs = stackalloc void*[7];
-        for (var i = 0; i < 7; i++)
+        var outputs = stackalloc void*[OutputCount];
+        for (var i = 0; i < OutputCount; i++)
         {
-            var output = new OrtInterface.Tensor { Dimensions = i < 4 ? 1 : 2 };
-            (output.Shape[0], output.Shape[1]) = (call.Rows, i == 4 ? call.KeptWidth : call.Alternatives);
+            var output = new OrtInterface.Tensor { Dimensions = i < KeptIds ? 1 : 2 };
+            (output.Shape[0], output.Shape[1]) = (call.Rows, i == KeptIds ? call.KeptWidth : call.Alternatives);
             var status = OrtInterface.Output(context, i, ref output);
             if (status != 0) return status;
             outputs[i] = output.Data;
@@ -111,9 +116,9 @@ internal static unsafe class SamplingOperators
         call.LogProb = (float*)outputs[1];
         call.UntruncatedLogProb = (float*)outputs[2];
         call.KeptCount = (long*)outputs[3];
-        call.KeptIds = (long*)outputs[4];
-        call.AlternativeIds = (long*)outputs[5];
-        call.AlternativeLogProbs = (float*)outputs[6];
+        call.KeptIds = (long*)outputs[KeptIds];
+        call.AlternativeIds = (long*)outputs[AlternativeIds];
+        call.AlternativeLogProbs = (float*)outputs[AlternativeIds + 1];
         return 0;
     }
 

@@ -149,6 +149,14 @@ public sealed unsafe class SamplingKernelTests
         AssertRefused(rows => (rows.HistoryLengths.Span[0], rows.History.Span[0]) = (1, -1));
         AssertRefused(rows => rows.HistoryLengths.Span[0] = rows.HistoryWidth + 1);
         AssertRefused(rows => rows.KeptLimits.Span[0] = -1);
+        AssertRefused(rows => rows.WantedAlternatives.Span[1] = 31);
+    }
+
+    [Fact]
+    public void Sample_LogitsOfOtherRows_AreRefused()
+    {
+        using var head = new Head(30, 2);
+        Assert.Contains("sapo.Sample: inputs are not one per row of logits", Assert.Throws<OnnxRuntimeException>(() => head.Run(new float[90])).Message, StringComparison.Ordinal);
     }
 
     private static void AssertRefused(Action<RowBuffers> spoil)
@@ -221,7 +229,7 @@ public sealed unsafe class SamplingKernelTests
             var alternatives = Rows.MostAlternatives(0, Rows.Rows);
             *Rows.Truncate.Pointer = true;
             using var binding = _session.CreateIoBinding();
-            using var value = OrtValue.CreateTensorValueFromMemory(logits, [Rows.Rows, _vocabulary]);
+            using var value = OrtValue.CreateTensorValueFromMemory(logits, [logits.Length / _vocabulary, _vocabulary]);
             binding.BindInput("logits", value);
             _draw.BindInputs(binding, 0, Rows.Rows);
             _draw.BindOutputs(binding, 0, Rows.Rows, truncate: true, alternatives);
