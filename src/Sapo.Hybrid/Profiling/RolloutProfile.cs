@@ -148,7 +148,7 @@ public sealed record RolloutPoint
         var precision = PrecisionNames.Parse(workload.Precision);
         var bytes = ReadWeightBytes(config, precision) + rows * positions * KeyValueBytesPerToken(config, precision);
         var flops = FlopCount.Forward(config, rows, rows * positions, rows);
-        var prefillFlops = computed == 0 ? 0 : FlopCount.Forward(config, computed, computed * (prompt + 1) / 2, computed / prompt);
+        var prefillFlops = computed == 0 ? 0 : FlopCount.Forward(config, computed, computed * (prompt + 1) / 2, 0); // a prompt needs no logits
         return new RolloutPoint
         {
             Workload = workload,

@@ -22,7 +22,7 @@ internal static class DecodeGraph
     /// <summary>int32 [rows], of our own attention: how many positions those are.</summary>
     public const string SharedLengths = "shared_lengths";
 
-    /// <summary>int64 [rows]: index of the new token that is sampled from.</summary>
+    /// <summary>int64 [rows]: index of the new token that is sampled from; -1 in every row where none is: our own product then leaves the logits out.</summary>
     public const string LastIndex = "last_index";
 
     /// <summary>float [rows], in [0, 1).</summary>

@@ -23,6 +23,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
     private readonly Dictionary<(int First, int Count, bool Truncate, int Alternatives), OrtIoBinding> _decodeBindings = [];
     private readonly Dictionary<int, OrtIoBinding> _prefillBindings = [];
     private readonly DrawBinding _draw;
+    private readonly NativeBuffer<long> _nothingSampled = new(1);
     private NativeBuffer<long> _prefillIds = new(64);
 
     /// <summary>A session over rows that exist.</summary>
@@ -58,7 +59,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
             _prefillIds = new(Math.Max(count, 2 * _prefillIds.Length));
         }
         for (var i = 0; i < count; i++) _prefillIds.Pointer[i] = tokenIds[Math.Min(i, tokenIds.Length - 1)];
-        if (!_prefillBindings.TryGetValue(row, out var binding)) _prefillBindings.Add(row, binding = Bind(row, 1));
+        if (!_prefillBindings.TryGetValue(row, out var binding)) _prefillBindings.Add(row, binding = BindPrefill(row));
         binding.BindInput(DecodeGraph.InputIds, TensorElementType.Int64, [1, count], _prefillIds.Pointer, sizeof(long));
         _rows.Lengths.Pointer[row] = position + count - 1;
         _rows.SharedWith.Pointer[row] = 0;
@@ -92,6 +93,7 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         foreach (var binding in _prefillBindings.Values) binding.Dispose();
         _runOptions.Dispose();
         _prefillIds.Dispose();
+        _nothingSampled.Dispose();
         _draw.Dispose();
         if (_ownsModel) _model.Dispose();
     }
@@ -101,6 +103,14 @@ internal sealed unsafe class OrtDecodeSession : IDecodeSession
         var binding = Bind(first, count);
         binding.BindInput(DecodeGraph.InputIds, TensorElementType.Int64, [count, 1], _rows.InputIds.Pointer + first, sizeof(long));
         _draw.BindOutputs(binding, first, count, truncate, alternatives);
+        return binding;
+    }
+
+    private OrtIoBinding BindPrefill(int row)
+    {
+        var binding = Bind(row, 1);
+        _nothingSampled.Span[0] = -1;
+        binding.BindInput(DecodeGraph.LastIndex, TensorElementType.Int64, [1], _nothingSampled.Pointer, sizeof(long));
         return binding;
     }
 

@@ -45,7 +45,7 @@ internal static unsafe class KernelOperators
 
     private static nint[] Operators(int threads) =>
     [
-        OrtOperator.Create("Linear\0"u8, threads, [Float, Float], optionalInputs: 0, [Float], &OrtOperator.NoState, &LinearOperators.ComputeLinear),
+        OrtOperator.Create("Linear\0"u8, threads, [Float, Float, TensorElementType.Int64], optionalInputs: 1, [Float], &OrtOperator.NoState, &LinearOperators.ComputeLinear),
         OrtOperator.Create("LinearThree\0"u8, threads, [Float, Float, Float, Float], optionalInputs: 0, [Float, Float, Float], &OrtOperator.NoState, &LinearOperators.ComputeThree),
         OrtOperator.Create("LinearGated\0"u8, threads, [Float, Float, Float], optionalInputs: 0, [Float], &OrtOperator.NoState, &LinearOperators.ComputeGated),
         OrtOperator.Create("AddNorm\0"u8, threads, [Float, Float, Float], optionalInputs: 0, [Float, Float], &NormOperators.CreateAddNorm, &NormOperators.ComputeAddNorm),

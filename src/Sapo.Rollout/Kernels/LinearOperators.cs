@@ -1,5 +1,5 @@
 // Products of hidden states with stored matrices, [out, in] each:
-//   Linear       x [.., in], matrix                                -> x · matrixᵀ [.., out]
+//   Linear       x [.., in], matrix, perhaps wanted (int64)        -> x · matrixᵀ [.., out]; zeros where every number of wanted is negative
 //   LinearThree  x [.., in], three matrices                        -> the three products
 //   LinearGated  x [.., in], gate matrix, up matrix of one shape   -> g * sigmoid(g) * u [.., out], of the products g and u
 //
@@ -55,6 +55,12 @@ internal static unsafe class LinearOperators
             products[i].Y = y.Floats;
         }
         if (call.Rows == 0 || call.Strips == 0) return 0;
+        if ((status = IsWanted(context, matrices, out var isWanted)) != 0) return status;
+        if (!isWanted)
+        {
+            NativeMemory.Clear(products[0].Y, (nuint)(call.Rows * products[0].Height) * sizeof(float));
+            return 0;
+        }
 
         nint panelFloats = LinearKernel.PanelFloats(call.Rows, call.Width), gateFloats = gated ? (nint)call.Rows * products[0].Height : 0;
         var scratch = (float*)NativeMemory.AlignedAlloc((nuint)(panelFloats + gateFloats) * sizeof(float), CacheLine);
@@ -71,6 +77,18 @@ internal static unsafe class LinearOperators
         else Strips(&call, 0, call.Strips);
         NativeMemory.AlignedFree(scratch);
         return status;
+    }
+
+    // Only Linear has an input behind its matrices: all of it negative says that nobody looks at the result.
+    private static nint IsWanted(nint context, int matrices, out bool isWanted)
+    {
+        isWanted = true;
+        var status = OrtInterface.InputCount(context, out var count);
+        if (status != 0 || count <= matrices + 1) return status;
+        if ((status = OrtInterface.Input(context, matrices + 1, out var wanted)) != 0) return status;
+        isWanted = false;
+        for (var i = 0L; i < wanted.Count; i++) isWanted |= ((long*)wanted.Data)[i] >= 0;
+        return 0;
     }
 
     private static nint Misfit() => OrtInterface.Failure("sapo.Linear: x is not [.., in] for a matrix [out, in]\0"u8);

@@ -59,9 +59,12 @@ internal sealed class CheckpointWeights
     }
 
     /// <summary>x times a stored [out, in] matrix, transposed: [.., in] becomes [.., out].</summary>
-    public Value Project(Value x, string matrix)
+    /// <param name="x">The rows.</param>
+    /// <param name="matrix">The matrix's name.</param>
+    /// <param name="wanted">Nothing, or int64: where every number of it is negative, the engine's own product leaves the arithmetic out.</param>
+    public Value Project(Value x, string matrix, Value wanted = default)
     {
-        if (_direct) return _graph.Op("sapo.Linear", [x, this[matrix]]);
+        if (_direct) return _graph.Op("sapo.Linear", wanted.Name is null ? [x, this[matrix]] : [x, this[matrix], wanted]);
         if (_reduced?.IsQuantised(matrix) != true) return _graph.Op("com.microsoft.FusedMatMul", [x, this[matrix]], ("transB", 1));
         var shape = _shapes[matrix];
         return _graph.Op(

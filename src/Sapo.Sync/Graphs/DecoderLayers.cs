@@ -33,10 +33,12 @@ internal sealed class DecoderLayers(GraphBuilder graph, ModelConfig config, IRea
     }
 
     /// <summary>Hidden states to logits over the vocabulary, in 32-bit floats at every precision.</summary>
-    public Value Logits(Value hidden)
+    /// <param name="hidden">[.., hidden].</param>
+    /// <param name="wanted">See <see cref="CheckpointWeights.Project"/>.</param>
+    public Value Logits(Value hidden, Value wanted = default)
     {
         graph.Scope = "head";
-        var logits = _weights.Project(hidden, config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+        var logits = _weights.Project(hidden, config.TieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight", wanted);
         return _weights.Activations == ElementType.Float ? logits : graph.Cast(logits, ElementType.Float);
     }
 

@@ -56,7 +56,7 @@ internal sealed class OnnxGraphWriter
         var inputs = DeclareDrawInputs(graph);
         var layers = new DecoderLayers(graph, _config, _fileOffsets, _reduced, direct);
         var hidden = layers.Write(ids, lengths, _positions);
-        var logits = layers.Logits(layers.AtPosition(hidden, lastIndex));
+        var logits = layers.Logits(layers.AtPosition(hidden, lastIndex), wanted: lastIndex); // -1: the last position, of which nothing is wanted
         WriteHead(graph, logits, _config.VocabSize, inputs, direct);
         return graph.WriteModel();
     }

@@ -93,6 +93,15 @@ public sealed unsafe class LinearKernelTests
     }
 
     [Theory]
+    [InlineData(new long[] { -1, -1, -1 }, false), InlineData(new long[] { -1, 0, -1 }, true), InlineData(new long[] { 2, 1, 0 }, true)]
+    public void Linear_NothingWanted_IsZerosWithoutAProduct(long[] wanted, bool isComputed)
+    {
+        const int Rows = 3, Height = 24, Width = 32;
+        float[] x = Numbers(Rows * Width, 11), weight = Numbers(Height * Width, 12);
+        Assert.Equal(isComputed ? Product(x, Rows, weight, Height, Width, cut: 0) : new float[Rows * Height], Run(1, x, [Rows, Width], weight, [Height, Width], wanted));
+    }
+
+    [Theory]
     [InlineData(new long[] { 2, 6 }, new long[] { 3, 4 })]
     [InlineData(new long[] { 2, 4 }, new long[] { 3, 2, 2 })]
     public void Linear_ShapesThatDoNotFit_AreRefused(long[] x, long[] matrix)
@@ -101,22 +110,23 @@ public sealed unsafe class LinearKernelTests
         Assert.Contains("sapo.Linear: x is not [.., in] for a matrix [out, in]", error.Message, StringComparison.Ordinal);
     }
 
-    private static float[] Run(int threads, float[] x, long[] shape, float[] weight, long[] matrix)
+    private static float[] Run(int threads, float[] x, long[] shape, float[] weight, long[] matrix, long[]? wanted = null)
     {
         using var options = OrtPolicyModel.Options(threads, prepack: false);
         KernelOperators.Register(options, threads);
-        using var session = new InferenceSession(Graph(shape.Length, matrix.Length), options);
+        using var session = new InferenceSession(Graph(shape.Length, matrix.Length, wanted is not null), options);
         using OrtValue input = OrtValue.CreateTensorValueFromMemory(x[..(int)shape.Aggregate((a, b) => a * b)], shape), factor = OrtValue.CreateTensorValueFromMemory(weight, matrix);
         using var run = new RunOptions();
-        using var outputs = session.Run(run, ["x", "matrix"], [input, factor], ["y"]);
+        using var asked = OrtValue.CreateTensorValueFromMemory(wanted ?? [0], [wanted?.Length ?? 1]);
+        using var outputs = wanted is null ? session.Run(run, ["x", "matrix"], [input, factor], ["y"]) : session.Run(run, ["x", "matrix", "wanted"], [input, factor, asked], ["y"]);
         return outputs[0].GetTensorDataAsSpan<float>().ToArray();
     }
 
-    private static byte[] Graph(int dimensions, int matrixDimensions)
+    private static byte[] Graph(int dimensions, int matrixDimensions, bool asksWhatIsWanted)
     {
         var graph = new GraphBuilder("linear");
         Value x = graph.Input("x", ElementType.Float, Named(dimensions)), matrix = graph.Input("matrix", ElementType.Float, Named(matrixDimensions));
-        graph.Node("sapo.Linear", [x, matrix], ["y"]);
+        graph.Node("sapo.Linear", asksWhatIsWanted ? [x, matrix, graph.Input("wanted", ElementType.Int64, new Dimension(0, "rows"))] : [x, matrix], ["y"]);
         graph.Output("y", ElementType.Float, Named(dimensions));
         return graph.WriteModel();
     }
