@@ -11,7 +11,7 @@ namespace Sapo.Rollout.Kernels;
 /// <summary>Makes the kernels known to sessions, and cuts their work into tasks.</summary>
 internal static unsafe class KernelOperators
 {
-    private const long ProductsPerTask = 1 << 19; // about 10 microseconds, which is what waking a thread takes
+    private const long ProductsPerTask = 1 << 20; // about 20 microseconds: waking a thread takes about as long
     private const int TasksPerThread = 8;         // so that a thread that was held up does not hold up the others
     private const TensorElementType Float = TensorElementType.Float, Integer = TensorElementType.Int32;
 
