@@ -87,6 +87,7 @@ internal sealed class RunningAnswer : IAsyncDisposable
     {
         await foreach (var arrival in _arrivals.Reader.ReadAllAsync(cancel).ConfigureAwait(false))
         {
+            cancel.ThrowIfCancellationRequested(); // the channel hands out all it holds first
             var text = _texts[arrival.Choice];
             if (arrival.End is { } end)
             {

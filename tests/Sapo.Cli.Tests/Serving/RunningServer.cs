@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Sapo.Cli.Serving;
@@ -16,8 +17,14 @@ public sealed class RunningServer : IAsyncLifetime
 {
     public const int Slots = 4;
 
-    // A client that gives an answer up is gone at once instead of reading on, and one that may be refused waits for that.
-    private static readonly HttpClient Client = new(new SocketsHttpHandler { MaxResponseDrainSize = 0, Expect100ContinueTimeout = TimeSpan.FromMinutes(5) });
+    // A client that gives an answer up is gone at once instead of reading on, one that may be refused waits for that,
+    // and one that does not read holds its server up soon.
+    private static readonly HttpClient Client = new(new SocketsHttpHandler
+    {
+        MaxResponseDrainSize = 0,
+        Expect100ContinueTimeout = TimeSpan.FromMinutes(5),
+        ConnectCallback = ConnectWithSmallBufferAsync,
+    });
 
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("sapo-serve-");
     private long _seeds = 1000;
@@ -54,6 +61,13 @@ public sealed class RunningServer : IAsyncLifetime
             request.Headers.ExpectContinue = json.Length > 1 << 20; // so that a refusal is read before all is sent
         }
         return await Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+    }
+
+    private static async ValueTask<Stream> ConnectWithSmallBufferAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveBufferSize = 4096 };
+        await socket.ConnectAsync(context.DnsEndPoint, cancel);
+        return new NetworkStream(socket, ownsSocket: true);
     }
 
     /// <summary>A request that must succeed, its answer whole.</summary>

@@ -58,10 +58,22 @@ public sealed class ServerLifeTests : IAsyncLifetime
         using var stop = new CancellationTokenSource();
         var running = _server.Server.RunAsync(TimeSpan.Zero, stop.Token);
         using var response = await _server.SendAsync(HttpMethod.Post, Completions, Long(LongTokens));
-        var text = response.Content.ReadAsStringAsync(); // as clients of a stream do: what is unread when the server goes may be lost
         await stop.CancelAsync();
+        Assert.Contains("shutting_down", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         await running.WaitAsync(Forever);
-        Assert.Contains("shutting_down", await text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Run_CancelledWhileAClientDoesNotRead_StillEndsItsStreamWithAnError()
+    {
+        using var stop = new CancellationTokenSource();
+        var running = _server.Server.RunAsync(TimeSpan.Zero, stop.Token);
+        using var response = await _server.SendAsync(HttpMethod.Post, Completions, Long(LongTokens, ", \"logprobs\": 5"));
+        // Nobody reads: a megabyte fills every buffer on its way, and the server waits within a write.
+        await Waiting.UntilAsync(() => _server.Engine.Counters.GeneratedTokens >= 2000, () => "tokens that fill the buffers");
+        await stop.CancelAsync();
+        Assert.Contains("shutting_down", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        await running.WaitAsync(Forever);
     }
 
     [Fact]
@@ -77,7 +89,8 @@ public sealed class ServerLifeTests : IAsyncLifetime
     }
 
     /// <summary>A stream on all slots. Greedy decoding of this model does not end by itself: the stream is under way while a test acts.</summary>
-    private static string Long(int tokens) => $$"""{"prompt": "1+", "temperature": 0, "max_tokens": {{tokens}}, "n": {{RunningServer.Slots}}, "stream": true}""";
+    private static string Long(int tokens, string more = "") =>
+        $$"""{"prompt": "1+", "temperature": 0, "max_tokens": {{tokens}}, "n": {{RunningServer.Slots}}, "stream": true{{more}}}""";
 
     /// <summary>Asks until the server, which closes its gate a moment after being told to, refuses.</summary>
     private async Task<HttpResponseMessage> RefusedAsync()

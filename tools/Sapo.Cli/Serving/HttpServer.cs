@@ -139,7 +139,7 @@ internal sealed class HttpServer : IAsyncDisposable
         };
         if (context.Request.Method != method)
             throw ServingException.BadRequest($"{path} is asked by {context.Request.Method}; expected {method}.", code: "method_not_allowed", status: 405);
-        return found is null ? CompleteAsync(context, path == "/v1/chat/completions", cancel) : WriteAsync(context.Response, 200, found, cancel);
+        return found is null ? CompleteAsync(context, path == "/v1/chat/completions", cancel) : WriteAsync(context.Response, 200, found);
     }
 
     private async Task CompleteAsync(HttpContext context, bool chat, CancellationToken cancel)
@@ -151,13 +151,13 @@ internal sealed class HttpServer : IAsyncDisposable
         await using var answer = await _service.StartAsync(json.RootElement, chat, cancel);
         if (!answer.IsStream)
         {
-            await WriteAsync(context.Response, 200, await answer.WholeAsync(cancel), cancel);
+            await WriteAsync(context.Response, 200, await answer.WholeAsync(cancel));
             return;
         }
         context.Response.ContentType = "text/event-stream";
         context.Response.Headers.CacheControl = "no-cache";
-        await foreach (var chunk in answer.ChunksAsync(cancel)) await SendEventAsync(context.Response, JsonSerializer.SerializeToUtf8Bytes(chunk, Layout), cancel);
-        await SendEventAsync(context.Response, "[DONE]"u8.ToArray(), cancel);
+        await foreach (var chunk in answer.ChunksAsync(cancel)) await SendEventAsync(context.Response, JsonSerializer.SerializeToUtf8Bytes(chunk, Layout));
+        await SendEventAsync(context.Response, "[DONE]"u8.ToArray());
     }
 
     /// <summary>The answer to a failure; what is no client's mistake is also told to whoever runs the server.</summary>
@@ -175,21 +175,24 @@ internal sealed class HttpServer : IAsyncDisposable
         }
     }
 
-    private static Task FailAsync(HttpResponse response, ServingException error) => response.HasStarted
-        ? SendEventAsync(response, JsonSerializer.SerializeToUtf8Bytes(error.ToJson(), Layout), CancellationToken.None)
-        : WriteAsync(response, error.Status, error.ToJson(), CancellationToken.None);
+    // Writing is never cancelled: Kestrel resets the connection of a write that is, and the error goes with it.
+    // A client that hangs up ends its writes; one that does not read falls below Kestrel's lowest data rate.
 
-    private static async Task WriteAsync(HttpResponse response, int status, JsonObject content, CancellationToken cancel)
+    private static Task FailAsync(HttpResponse response, ServingException error) => response.HasStarted
+        ? SendEventAsync(response, JsonSerializer.SerializeToUtf8Bytes(error.ToJson(), Layout))
+        : WriteAsync(response, error.Status, error.ToJson());
+
+    private static async Task WriteAsync(HttpResponse response, int status, JsonObject content)
     {
         response.StatusCode = status;
         response.ContentType = "application/json";
-        await response.Body.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(content, Layout), cancel);
+        await response.Body.WriteAsync(JsonSerializer.SerializeToUtf8Bytes(content, Layout), CancellationToken.None);
     }
 
-    private static async Task SendEventAsync(HttpResponse response, byte[] content, CancellationToken cancel)
+    private static async Task SendEventAsync(HttpResponse response, byte[] content)
     {
-        await response.Body.WriteAsync((byte[])[.. "data: "u8, .. content, .. "\n\n"u8], cancel);
-        await response.Body.FlushAsync(cancel);
+        await response.Body.WriteAsync((byte[])[.. "data: "u8, .. content, .. "\n\n"u8], CancellationToken.None);
+        await response.Body.FlushAsync(CancellationToken.None);
     }
 
     /// <summary>Leaves signals to the caller; the framework's own lifetime would take Ctrl-C away from it.</summary>
