@@ -74,7 +74,7 @@ public sealed class LearnerFootprintTests
         if (!TryResetPeak()) return; // this system does not tell
         var before = Status("VmRSS:");
         using var gradient = loaded.Model.TrainHead(pass, span => new HeadSlopes(span.Values.LogProbs, span.Values.Entropies), atOnce);
-        Assert.InRange(Status("VmHWM:") - before, 1, allowed);
+        Assert.InRange(Status("VmHWM:") - before, long.MinValue, allowed); // none where the process already had enough, and the kernel's counts are off by some pages
     }
 
     private static TokenGroup Group(int size) => new(new int[PromptTokens], [.. Enumerable.Range(0, size).Select(_ => new TokenRow(new int[NewTokens]))], 1);

@@ -11,7 +11,10 @@ namespace Sapo.Learner.Tests.Training;
 [CollectionDefinition(nameof(WholeProcess), DisableParallelization = true)]
 public sealed class WholeProcess;
 
-/// <summary>Native memory has one owner and goes back: counted in tensors after one step, in resident bytes after many.</summary>
+/// <summary>
+/// Native memory has one owner and goes back: counted in tensors after one step, in resident bytes after many.
+/// There may be fewer tensors afterwards: what other tests left to the collector can go at any time.
+/// </summary>
 [Collection(nameof(WholeProcess))]
 public sealed class MemoryTests
 {
@@ -31,7 +34,7 @@ public sealed class MemoryTests
         EveryKind(learner, supervised, preferences, seed: 0);
         var before = Tensors();
         EveryKind(learner, supervised, preferences, seed: 1);
-        Assert.Equal(before, Tensors());
+        Assert.InRange(Tensors(), 0, before);
     }
 
     [Theory]
@@ -46,7 +49,7 @@ public sealed class MemoryTests
             learner.Step(TrainingBatch.Pack(Rollouts.Random(learner, 4, 3, seed: 1), Advantages, Options));
             learner.Snapshot([]);
         }
-        Assert.Equal(before, Tensors());
+        Assert.InRange(Tensors(), 0, before);
     }
 
     [Fact]
@@ -74,12 +77,14 @@ public sealed class MemoryTests
     private static void DoesNotGrow(Action step)
     {
         const int warmUp = 100, steps = 1000;
-        const long allowed = 24 << 20; // the managed heap breathes by some MiB; leaking one activation per step would be 100
+        const long allowed = 24 << 20; // native heaps and the runtime breathe by some MiB; leaking one activation per step would be 100
+        const long allowedManaged = 1 << 20; // a leak of 1 KiB per step
         for (var index = 0; index < warmUp; index++) step();
-        var (before, tensors) = (ResidentBytes(), Tensors());
+        var (before, managed, tensors) = (NativeBytes(), GC.GetTotalMemory(forceFullCollection: true), Tensors());
         for (var index = 0; index < steps; index++) step();
-        Assert.Equal(tensors, Tensors());
-        Assert.InRange(ResidentBytes() - before, long.MinValue, allowed);
+        Assert.InRange(Tensors(), 0, tensors);
+        Assert.InRange(GC.GetTotalMemory(forceFullCollection: true) - managed, long.MinValue, allowedManaged);
+        Assert.InRange(NativeBytes() - before, long.MinValue, allowed);
     }
 
     private static PolicyLearner Learner(TinyModel model, bool adapted = false) =>
@@ -96,9 +101,11 @@ public sealed class MemoryTests
     /// <summary>Of all threads: a step computes on several.</summary>
     private static long Tensors() => torch.Tensor.TotalCount;
 
-    private static long ResidentBytes()
+    /// <summary>Resident memory without the managed heap, which takes as much as the processor's cache is large before it collects.</summary>
+    private static long NativeBytes()
     {
+        GC.GetTotalMemory(forceFullCollection: true);
         using var process = Process.GetCurrentProcess();
-        return process.WorkingSet64;
+        return process.WorkingSet64 - GC.GetGCMemoryInfo(GCKind.Any).TotalCommittedBytes;
     }
 }

@@ -119,6 +119,7 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
         const long Allowance = 24L << 20; // a session that is not given back keeps about 1 MiB: 150 of them show
         var deadline = TimeSpan.FromMinutes(5);
         var start = new ProcessStartInfo("dotnet", [typeof(SwapMemoryProcess).Assembly.Location]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
+        start.Environment["DOTNET_GCgen0size"] = "400000"; // hexadecimal, 4 MiB: by itself the managed heap grows by the size of the processor's cache before it collects
         using var process = Process.Start(start)!;
         using var timer = new CancellationTokenSource(deadline);
         var errors = process.StandardError.ReadToEndAsync(timer.Token);
