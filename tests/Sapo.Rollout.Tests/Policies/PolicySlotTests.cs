@@ -35,6 +35,20 @@ public sealed class PolicySlotTests
     }
 
     [Fact]
+    public async Task SwapAsync_WhileAnotherIsUnderWay_IsRefused()
+    {
+        await using var run = new Run();
+        using var hold = new Held("load");
+        run.Loader.BeforeLoad = hold.Wait;
+        var first = run.Slot.SwapAsync(Policy(1), default);
+        await hold.Reached;
+        await Assert.ThrowsAsync<InvalidOperationException>(() => run.Slot.SwapAsync(Policy(2), default));
+        hold.Release();
+        await first;
+        Assert.Equal(1, run.Slot.Active.Manifest.Version);
+    }
+
+    [Fact]
     public async Task SwapAsync_CancelledDuringLoad_DisposesWhatComesTooLate()
     {
         await using var run = new Run();
@@ -90,8 +104,8 @@ public sealed class PolicySlotTests
         run.Loader.BeforeProbe = () => clock.Advance(TimeSpan.FromSeconds(2));
         Assert.Equal(2000, (await run.Slot.SwapAsync(Policy(1), default)).PauseMilliseconds);
         await run.Slot.SwapAsync(Policy(2), default); // waits for the build behind the first
-        while (run.Slot.LastSwap!.FullSpeedMilliseconds is null) await Task.Yield();
-        Assert.Equal((2000.0, 4000.0), (run.Slot.LastSwap.ProbeMilliseconds, run.Slot.LastSwap.PauseMilliseconds));
+        await Waiting.UntilAsync(() => run.Slot.LastSwap!.FullSpeedMilliseconds is not null, () => "full speed");
+        Assert.Equal((2000.0, 4000.0), (run.Slot.LastSwap!.ProbeMilliseconds, run.Slot.LastSwap.PauseMilliseconds));
     }
 
     [Fact]
@@ -151,8 +165,8 @@ public sealed class PolicySlotTests
             if (++probes == 2) throw new InvalidOperationException("no room");
         };
         await run.Slot.SwapAsync(Policy(1), default);
-        while (run.Slot.LastSwap!.FullSpeedFailure is null) await Task.Yield();
-        Assert.Equal("no room", run.Slot.LastSwap.FullSpeedFailure);
+        await Waiting.UntilAsync(() => run.Slot.LastSwap!.FullSpeedFailure is not null, () => "the build's failure");
+        Assert.Equal("no room", run.Slot.LastSwap!.FullSpeedFailure);
         Assert.Equal(1, run.Slot.Active.Manifest.Version);
     }
 

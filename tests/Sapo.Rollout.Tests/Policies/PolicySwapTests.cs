@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Sapo.Core.Options;
+using Sapo.Testing;
 using Xunit.Abstractions;
 
 namespace Sapo.Rollout.Tests.Policies;
@@ -25,7 +26,7 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
         Assert.All(after.Completions, completion => Assert.Equal([new VersionSpan(0, 30, new PolicyVersion(1))], completion.VersionSpans));
         Assert.NotEqual(before.Completions[0].TokenIds, after.Completions[0].TokenIds);
         Assert.True(engine.LastSwap!.FirstTokenMilliseconds > 0);
-        while (prepack == "behind" && engine.LastSwap.FullSpeedMilliseconds is null && engine.LastSwap.FullSpeedFailure is null) await Task.Yield();
+        if (prepack == "behind") await Waiting.UntilAsync(() => engine.LastSwap is { FullSpeedMilliseconds: not null } or { FullSpeedFailure: not null }, () => "the end of the swap");
         Assert.Null(engine.LastSwap.FullSpeedFailure);
         if (prepack == "never") Assert.Null(engine.LastSwap.FullSpeedMilliseconds);
         else Assert.True(engine.LastSwap.FullSpeedMilliseconds >= engine.LastSwap.FirstTokenMilliseconds);
@@ -92,13 +93,10 @@ public sealed class PolicySwapTests(TinyModel model, ITestOutputHelper output) :
     }
 
     [Fact]
-    public async Task SwapAsync_SameVersionOrTwoAtOnce_IsRefused()
+    public async Task SwapAsync_SameVersion_IsRefused()
     {
         await using var engine = await Start(Small);
         await Assert.ThrowsAsync<InvalidOperationException>(() => engine.SwapAsync(model.Policy, default));
-        var first = engine.SwapAsync(model.Version(1, seed: 2), default);
-        await Assert.ThrowsAsync<InvalidOperationException>(() => engine.SwapAsync(model.Version(2, seed: 2), default));
-        await first;
     }
 
     [Fact]

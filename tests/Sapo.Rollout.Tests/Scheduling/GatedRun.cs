@@ -30,11 +30,14 @@ internal sealed class GatedRun : IAsyncDisposable
         }
     }
 
+    /// <summary>Waits until the next step of the first session has begun; until <see cref="Open"/> it does not end.</summary>
+    public Task HoldStepAsync() => _waiting.WaitAsync();
+
     /// <summary>Switches during the next step of the first session.</summary>
     public async Task SwitchAsync(PolicyVersion version, Action? probe = null, Action? firstStep = null)
     {
         Successor = Harness.NewSession(version.Value);
-        await _waiting.WaitAsync(); // in the middle of a step
+        await HoldStepAsync();
         var switched = Harness.Scheduler.SwitchAsync(Successor, probe, firstStep, default);
         _steps.Release();
         await switched;

@@ -235,7 +235,7 @@ public sealed class VersionSwitchTests
     public async Task SwitchAsync_WithdrawnBeforeItsTurn_IsNotProbed()
     {
         await using var run = new GatedRun(inFlight: true, recompute: false);
-        await run.StepAsync(5);
+        await run.HoldStepAsync();
         using var cancel = new CancellationTokenSource();
         using var next = run.Harness.NewSession(1);
         var switched = run.Harness.Scheduler.SwitchAsync(next, () => Assert.Fail("A withdrawn version was probed."), firstStep: null, cancel.Token);
