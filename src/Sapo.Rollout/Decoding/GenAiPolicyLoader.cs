@@ -67,7 +67,7 @@ internal sealed class GenAiPolicyLoader : IPolicyLoader
             "context_length": {{GenAiDecodeSession.BatchPositions(positions)}},
             "decoder": {
               "filename": "{{PublishedPolicy.GenAiDecodeGraphFileOf(_precision)}}",
-              "session_options": { "intra_op_num_threads": {{_threads}}, "session.intra_op.allow_spinning": "0" }
+              "session_options": { "intra_op_num_threads": {{_threads}}, {{string.Join(", ", OrtPolicyModel.Waiting.Select(entry => $"\"{entry.Key}\": \"{entry.Value}\""))}} }
             }
           }
         }

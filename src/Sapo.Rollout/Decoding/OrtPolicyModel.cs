@@ -11,6 +11,12 @@ namespace Sapo.Rollout.Decoding;
 /// <summary>A loaded version. Owns the mapped weights and, unless versions share it, the inference session.</summary>
 internal sealed class OrtPolicyModel : IDisposable
 {
+    /// <summary>
+    /// How a session's threads wait for the next operator of a step: awake, because waking one takes as long as a small operator, for
+    /// 50 microseconds, longer than what one thread does between two operators; then asleep, because the cores are shared.
+    /// </summary>
+    internal static readonly (string Key, string Value)[] Waiting = [("session.intra_op.allow_spinning", "1"), ("session.intra_op.spin_duration_us", "50")];
+
     private readonly MappedWeights _weights;
     private readonly IReadOnlyList<(string Name, OrtValue Tensor)> _inputs;
     private readonly bool _ownsSession;
@@ -119,7 +125,7 @@ internal sealed class OrtPolicyModel : IDisposable
             GraphOptimizationLevel = GraphOptimizationLevel.ORT_DISABLE_ALL, // the graph is written in its final form: looking for fusions took half of the build
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
         };
-        options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"); // the cores are shared with the learner
+        foreach (var (key, value) in Waiting) options.AddSessionConfigEntry(key, value);
         if (!prepack) options.AddSessionConfigEntry("session.disable_prepacking", "1");
         return options;
     }

@@ -82,27 +82,29 @@ internal static unsafe class LinearKernel
         }
     }
 
-    // [rows, width] -> [width][16]; each vector is written at once.
+    // [rows, width] -> [width][16], a cache line of four rows at a time: rows are often a power of two apart, and 16 of their lines push each other out of the cache.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackPanel(float* x, int rows, int width, float* panel)
     {
         if (rows < Lanes) new Span<float>(panel, width * Lanes).Clear();
-        var fours = rows / 4 * 4;
-        var column = 0;
-        for (; column + 4 <= width; column += 4)
+        int fours = rows / 4 * 4, columns = width / 4 * 4;
+        for (var first = 0; first < columns; first += LineFloats)
         {
             for (var row = 0; row < fours; row += 4)
             {
-                Transpose4(x + (nint)row * width + column, width, out var c0, out var c1, out var c2, out var c3);
-                var target = panel + (nint)column * Lanes + row;
-                c0.Store(target);
-                c1.Store(target + Lanes);
-                c2.Store(target + 2 * Lanes);
-                c3.Store(target + 3 * Lanes);
+                for (var column = first; column < Math.Min(first + LineFloats, columns); column += 4)
+                {
+                    Transpose4(x + (nint)row * width + column, width, out var c0, out var c1, out var c2, out var c3);
+                    var target = panel + (nint)column * Lanes + row;
+                    c0.Store(target);
+                    c1.Store(target + Lanes);
+                    c2.Store(target + 2 * Lanes);
+                    c3.Store(target + 3 * Lanes);
+                }
             }
         }
         for (var row = 0; row < rows; row++)
-            for (var c = row < fours ? column : 0; c < width; c++) panel[(nint)c * Lanes + row] = x[(nint)row * width + c];
+            for (var c = row < fours ? columns : 0; c < width; c++) panel[(nint)c * Lanes + row] = x[(nint)row * width + c];
     }
 
     // [8][16] sums -> [rows, 8] with rows a stride apart.
