@@ -3,6 +3,7 @@ using Sapo.Core.Options;
 using Sapo.Learner.Batches;
 using Sapo.Learner.Model;
 using Sapo.Learner.Tests.Model;
+using Sapo.Rollout.Decoding;
 using static TorchSharp.torch;
 
 namespace Sapo.Learner.Tests.Training;
@@ -71,10 +72,11 @@ public sealed class LearnerFootprintTests
         using var loaded = new LoadedModel(folder.Folder);
         using var batch = new PackedTokens([new TokenGroup([1], [.. Enumerable.Range(0, completions).Select(_ => new TokenRow([.. Enumerable.Range(0, length)]))], 1)], CPU);
         using var pass = loaded.Model.Forward(batch);
+        NativeHeap.ReturnFreePages(); // or the head could live in what other tests left behind
         if (!TryResetPeak()) return; // this system does not tell
         var before = Status("VmRSS:");
         using var gradient = loaded.Model.TrainHead(pass, span => new HeadSlopes(span.Values.LogProbs, span.Values.Entropies), atOnce);
-        Assert.InRange(Status("VmHWM:") - before, long.MinValue, allowed); // none where the process already had enough, and the kernel's counts are off by some pages
+        Assert.InRange(Status("VmHWM:") - before, 1, allowed);
     }
 
     private static TokenGroup Group(int size) => new(new int[PromptTokens], [.. Enumerable.Range(0, size).Select(_ => new TokenRow(new int[NewTokens]))], 1);
